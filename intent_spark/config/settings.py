@@ -1,0 +1,77 @@
+"""The whole configuration of a run, typed: what the YAML files under ``conf/`` may say."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from intent_spark.config.features import FeaturesConfig
+from intent_spark.config.model import ModelConfig
+from intent_spark.config.simulation import SimulationConfig
+from intent_spark.config.strict import Strict
+
+
+class EnvironmentSettings(Strict):
+    """Where to run: ``conf/env/<name>.yaml``."""
+
+    master: str = Field(description="Spark's master URL")
+    driver_memory: str = Field(pattern=r"^\d+[mg]$")
+    executor_memory: str | None = Field(default=None, pattern=r"^\d+[mg]$")
+    executor_cores: PositiveInt | None = None
+    ship_package: bool = Field(description="send this package to the executors as a wheel")
+    python: str | None = Field(default=None, description="the executors' Python; the driver's if not said")
+    network_interface: str = Field(description="the one interface that Horovod's ranks and the driver share")
+    conf: dict[str, str] = Field(default_factory=dict, description="further Spark settings")
+
+
+class EventsSettings(Strict):
+    """How raw rows become clean events."""
+
+    lookback_days: PositiveInt = Field(description="days around a batch in which a known event id is looked for")
+    future_tolerance_hours: int = Field(ge=0, description="how far event_time may lie after ingest_time")
+    rows_per_file: PositiveInt = Field(description="about how many events one file of a day holds")
+
+
+class ExamplesSettings(Strict):
+    """Which snapshots make a training set when the job is not told."""
+
+    label_event_types: list[str] = Field(min_length=1, description="what counts as a purchase")
+    train_dates: PositiveInt = Field(description="how many snapshot dates to train on")
+    step_days: PositiveInt | None = Field(default=None, description="days between them; the horizon if not said")
+
+
+class TrainingSettings(Strict):
+    """How the training job runs."""
+
+    ranks: PositiveInt
+    launcher: Literal["auto", "single", "spark"]
+
+
+class ScoringSettings(Strict):
+    """How the scoring job runs."""
+
+    batch_rows: PositiveInt = Field(description="rows in one Arrow batch and one call of the model")
+    threads: PositiveInt = Field(description="TensorFlow's threads in one Python worker")
+
+
+class EvaluationSettings(Strict):
+    """When an evaluation asks for a new model."""
+
+    auc_drop: float = Field(ge=0, le=1, description="fall of AUC below validation's that asks for retraining")
+    calibration_error: float = Field(ge=0, le=1, description="calibration error that asks for retraining")
+
+
+class Settings(Strict):
+    """Everything a job reads. Each section says in its own class what it holds."""
+
+    warehouse: str
+    environment: EnvironmentSettings
+    events: EventsSettings
+    examples: ExamplesSettings
+    training: TrainingSettings
+    scoring: ScoringSettings
+    evaluation: EvaluationSettings
+    features: FeaturesConfig
+    model: ModelConfig
+    simulation: SimulationConfig

@@ -1,0 +1,1 @@
+"""Users and items, each version valid from one day to another."""

@@ -1,0 +1,1 @@
+"""Raw sources to clean events: mapping, quarantine, de-duplication, late days."""

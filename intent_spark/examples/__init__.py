@@ -1,0 +1,1 @@
+"""Profiles and later purchases to training examples: labels, splits, manifest."""

@@ -1,0 +1,144 @@
+"""``build_examples``: profiles at several dates and what happened after them, as one pinned training set."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from datetime import date, timedelta
+from functools import reduce
+from typing import Any, ClassVar
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from intent_spark.config.errors import ContractError, UsageError
+from intent_spark.config.log import step
+from intent_spark.examples.splits import default_dates, split_dates
+from intent_spark.lakehouse.job import MISSING, STALE, THERE, Job, JobContext, Plan, PlanItem, iso_day
+from intent_spark.lakehouse.job_runs import Outcome
+from intent_spark.lakehouse.labels import label
+from intent_spark.lakehouse.lakehouse import Build
+from intent_spark.lakehouse.shop import data_range, recorded_shop
+
+TABLE = "examples"
+
+
+class BuildExamples(Job):
+    """A training set: one row is one user at one snapshot date with the label that has matured since."""
+
+    name: ClassVar[str] = "build_examples"
+    description: ClassVar[str] = "Join profiles at several dates with what happened within the horizon after each."
+
+    def add_options(self, parser: ArgumentParser) -> None:
+        """Declare the job's own options."""
+        parser.add_argument("--as-of", type=iso_day, help="choose the dates for a model that is to score this day")
+        parser.add_argument("--train-as-of", type=iso_day, action="append", help="a training date; repeatable")
+        parser.add_argument("--validation-as-of", type=iso_day, help="the validation date")
+        parser.add_argument("--test-as-of", type=iso_day, help="the test date, if examples shall hold it")
+        parser.add_argument(
+            "--horizon-days", type=int, help="days after as_of that the label looks at (default: the shop's)"
+        )
+
+    def plan(self, context: JobContext, options: Namespace) -> Plan:
+        """The snapshots of each split, checked for maturity and for being there."""
+        shop = recorded_shop(context.lakehouse)
+        horizon = options.horizon_days or shop.horizon_days
+        if horizon < 1:
+            raise UsageError(f"--horizon-days {horizon} must be at least 1.")
+        splits = _splits(context, options, horizon)
+        _check_matured(context, splits, horizon)
+        profiles = _profile_versions(context, splits)
+        request = {"splits": {d.isoformat(): s for d, s in sorted(splits.items())}, "horizon_days": horizon}
+        request |= {"profiles": profiles, "label_event_types": context.settings.examples.label_event_types}
+        state = _state(context, request)
+        items = [PlanItem(f"{TABLE} {day} ({split})", state) for day, split in sorted(splits.items())]
+        return Plan(items, {"splits": splits, "horizon": horizon, "request": request})
+
+    def run(self, context: JobContext, options: Namespace, plan: Plan) -> Outcome:
+        """Write the training set as one new version of the table, its manifest in the commit."""
+        lakehouse, splits = context.lakehouse, plan.inputs["splits"]
+        inputs = {name: lakehouse.version(name) for name in ("profiles", "events")}
+        with step("build_examples.write", dates=len(splits)) as counts:
+            frame = _examples(context, splits, plan.inputs["horizon"], inputs)
+            definition = lakehouse.newest_builds("profiles")[max(splits).isoformat()].definition
+            build = Build(
+                self.name, [d.isoformat() for d in sorted(splits)], inputs, definition, plan.inputs["request"]
+            )
+            lakehouse.overwrite(frame, TABLE, ("as_of",), build)
+            per_split = _counts(lakehouse.read(TABLE))
+            counts |= {split: row["users"] for split, row in per_split.items()}
+        rows = sum(row["users"] for row in per_split.values())
+        told = "; ".join(f"{s} {r['users']} rows, base rate {r['base_rate']:.4f}" for s, r in per_split.items())
+        return Outcome(f"version {lakehouse.version(TABLE)}: {told}", rows, rows, inputs)
+
+
+def _splits(context: JobContext, options: Namespace, horizon: int) -> dict[date, str]:
+    named = options.train_as_of or options.validation_as_of or options.test_as_of
+    if bool(options.as_of) == bool(named):
+        raise UsageError("say --as-of DAY, or --train-as-of DAY (repeatable) with --validation-as-of DAY.")
+    if options.as_of:
+        configured = context.settings.examples
+        step_days = configured.step_days or horizon
+        train, validation = default_dates(options.as_of, horizon, step_days, configured.train_dates)
+        first, _ = data_range(context.lakehouse)
+        usable = [day for day in train if day > first]
+        if not usable:
+            raise UsageError(
+                f"--as-of {options.as_of} leaves no training date after {first}; ingest earlier days or move it."
+            )
+        return split_dates(usable, validation, None, horizon)
+    if not options.validation_as_of:
+        raise UsageError("--validation-as-of DAY is missing: early stopping and calibration need it.")
+    return split_dates(options.train_as_of or [], options.validation_as_of, options.test_as_of, horizon)
+
+
+def _check_matured(context: JobContext, splits: dict[date, str], horizon: int) -> None:
+    _, end = data_range(context.lakehouse)
+    for day, split in sorted(splits.items()):
+        closes = day + timedelta(days=horizon)
+        if closes > end:
+            raise ContractError(
+                f"the label of {split} date {day} is not matured: its window closes at {closes}, events end at {end}; "
+                "take an earlier date or ingest the days between."
+            )
+
+
+def _profile_versions(context: JobContext, splits: dict[date, str]) -> dict[str, dict[str, int]]:
+    """The inputs of each snapshot: they tell whether a training set is still made of what is there."""
+    context.lakehouse.require("profiles", "build_profiles")
+    builds = context.lakehouse.newest_builds("profiles")
+    missing = sorted(day.isoformat() for day in splits if day.isoformat() not in builds)
+    if missing:
+        raise UsageError(f"table 'profiles' lacks {', '.join(missing)}; run build_profiles --as-of for each.")
+    definitions = {builds[day.isoformat()].definition for day in splits}
+    if len(definitions) > 1:
+        raise UsageError(
+            "the snapshots were built under different feature definitions; run build_profiles for them again."
+        )
+    return {day.isoformat(): builds[day.isoformat()].inputs for day in sorted(splits)}
+
+
+def _state(context: JobContext, request: dict[str, Any]) -> str:
+    builds = context.lakehouse.builds(TABLE) if context.lakehouse.exists(TABLE) else []
+    if not builds:
+        return MISSING
+    return THERE if builds[0][1].details == request else STALE
+
+
+def _examples(context: JobContext, splits: dict[date, str], horizon: int, inputs: dict[str, int]) -> DataFrame:
+    lakehouse, types = context.lakehouse, context.settings.examples.label_event_types
+    profiles, events = (
+        lakehouse.read("profiles", inputs["profiles"]),
+        lakehouse.read("events", inputs["events"]),
+    )
+    parts = [
+        label(profiles.where(F.col("as_of") == F.lit(day)), events, day, horizon, types)
+        .withColumn("split", F.lit(split))
+        .withColumn("weight", F.lit(1.0))
+        for day, split in sorted(splits.items())
+    ]
+    return reduce(DataFrame.unionByName, parts)
+
+
+def _counts(examples: DataFrame) -> dict[str, dict[str, Any]]:
+    rows = examples.groupBy("split").agg(F.count("*").alias("users"), F.avg("label").alias("base_rate")).collect()
+    return {row["split"]: row.asDict() for row in sorted(rows, key=lambda row: str(row["split"]))}

@@ -1,0 +1,1 @@
+"""Scores and outcomes to metrics, calibration, drift and the decision to retrain."""

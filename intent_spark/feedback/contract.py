@@ -1,0 +1,57 @@
+"""The contracts of what feedback writes."""
+
+from __future__ import annotations
+
+from intent_spark.lakehouse.contract import Column, TableContract
+
+OUTCOMES = TableContract(
+    name="outcomes",
+    row="one matured score and what happened",
+    written_by="evaluate_scores",
+    keys=("user_id", "as_of"),
+    partition_by=("as_of",),
+    owner="growth",
+    columns=(
+        Column("as_of", "date", "the snapshot's day", nullable=False),
+        Column("user_id", "string", "the user", nullable=False),
+        Column("model_version", "string", "the model that scored", nullable=False),
+        Column("intent", "double", "the score"),
+        Column("calibrated_intent", "double", "the score after calibration"),
+        Column("logistic_intent", "double", "logistic regression's score"),
+        Column("label", "int", "1 where the user bought within the horizon"),
+        Column("segment", "string", "new (first event within 30 days), dormant (none within 30 days), or regular"),
+    ),
+)
+
+EVALUATIONS = TableContract(
+    name="evaluations",
+    row="one candidate's metrics at one as_of",
+    written_by="evaluate_scores",
+    keys=("as_of", "candidate", "segment"),
+    partition_by=("as_of",),
+    owner="growth",
+    columns=(
+        Column("as_of", "date", "the snapshot's day", nullable=False),
+        Column(
+            "candidate",
+            "string",
+            "model, logistic regression, or a ceiling of the simulated shop",
+            nullable=False,
+        ),
+        Column("segment", "string", "all, or one of the outcomes' segments", nullable=False),
+        Column("model_version", "string", "the model that scored"),
+        Column("users", "bigint", "matured scores", "users"),
+        Column("positives", "bigint", "of these who bought", "users"),
+        Column("auc", "double", "area under the ROC curve"),
+        Column("pr_auc", "double", "average precision"),
+        Column("log_loss", "double", "mean negative log likelihood", "nats"),
+        Column("brier", "double", "mean squared error of the probability"),
+        Column(
+            "calibration_error",
+            "double",
+            "mean distance of the predicted from the observed rate over deciles",
+        ),
+        Column("retrain", "boolean", "whether the evaluation asks for a new model"),
+        Column("reasons", "array<string>", "why"),
+    ),
+)

@@ -1,0 +1,53 @@
+"""All candidates of one date, measured on the same users."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame
+
+from intent_spark.config.settings import EvaluationSettings
+from intent_spark.feedback.decision import Decision, decide
+from intent_spark.feedback.outcomes import count_scores
+from intent_spark.models.directory import TrainedModel
+from intent_spark.models.metrics import Metrics, ScoreHistogram, summary
+
+MODEL, UNCALIBRATED, LOGISTIC = "intent model", "intent model, uncalibrated", "logistic regression"
+CEILING, HIDDEN = "ceiling: events so far", "ceiling: hidden state"
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Histograms by candidate and segment, and the decision they lead to."""
+
+    histograms: dict[str, dict[str, ScoreHistogram]]
+    decision: Decision
+
+    def figures(self) -> Iterator[tuple[str, str, Metrics]]:
+        """Candidate, segment and metrics, where a segment has both buyers and others."""
+        for name, segments in self.histograms.items():
+            for part, histogram in segments.items():
+                if histogram.total_positives > 0 and histogram.total_negatives > 0:
+                    yield name, part, summary(histogram)
+
+
+def evaluate(
+    outcomes: DataFrame, truth: DataFrame | None, model: TrainedModel, limits: EvaluationSettings
+) -> Evaluation:
+    """Count the scores of every candidate and decide.
+
+    Args:
+        outcomes: the outcomes of one date.
+        truth: true probabilities by user, where the shop is simulated.
+        model: the model that scored.
+        limits: when to ask for a new one.
+    """
+    columns = {MODEL: "calibrated_intent", UNCALIBRATED: "intent", LOGISTIC: "logistic_intent"}
+    if truth is not None:
+        outcomes = outcomes.join(truth, on="user_id", how="left")
+        columns |= {CEILING: "p_filter", HIDDEN: "p_state"}
+    histograms = {name: count_scores(outcomes, column) for name, column in columns.items()}
+    live, logistic = summary(histograms[MODEL][ALL]), summary(histograms[LOGISTIC][ALL])
+    return Evaluation(histograms, decide(live, logistic, model.metrics["model"]["auc"], limits))

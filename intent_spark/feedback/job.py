@@ -1,0 +1,129 @@
+"""``evaluate_scores``: matured scores into outcomes, metrics, a report and a decision."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import ClassVar
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from intent_spark.config.errors import ContractError, UsageError
+from intent_spark.config.log import step
+from intent_spark.feedback.contract import EVALUATIONS, OUTCOMES
+from intent_spark.feedback.evaluation import Evaluation, evaluate
+from intent_spark.feedback.outcomes import segment
+from intent_spark.feedback.page import page
+from intent_spark.lakehouse.job import MISSING, STALE, THERE, Job, JobContext, Plan, PlanItem, iso_day
+from intent_spark.lakehouse.job_runs import Outcome
+from intent_spark.lakehouse.labels import label
+from intent_spark.lakehouse.lakehouse import Build
+from intent_spark.lakehouse.shop import data_range
+from intent_spark.models.directory import load_model
+from intent_spark.reports.evaluation import metric_rows, write
+from intent_spark.reports.table import text_table
+
+
+class EvaluateScores(Job):
+    """What became of the scores of one date."""
+
+    name: ClassVar[str] = "evaluate_scores"
+    description: ClassVar[str] = "Compare matured scores with what happened: metrics, report, retrain decision."
+
+    def add_options(self, parser: ArgumentParser) -> None:
+        """Declare the job's own options."""
+        parser.add_argument("--as-of", type=iso_day, required=True, help="the scores' date")
+        parser.add_argument("--truth", help="folder of a simulated shop's true probabilities")
+        parser.add_argument("--report", help="folder of the HTML report (default: report/ in the warehouse)")
+
+    def plan(self, context: JobContext, options: Namespace) -> Plan:
+        """Whether the scores are there, matured, and not yet evaluated."""
+        context.lakehouse.require("scores", "score_users")
+        day = options.as_of.isoformat()
+        made = [(v, build) for v, build in context.lakehouse.builds("scores") if day in build.partitions]
+        if not made:
+            raise UsageError(f"table 'scores' lacks {day}; run score_users --as-of {day} first.")
+        version, scored = made[0]
+        model_dir = Path(context.lakehouse.path("models")) / str(scored.details["model"])
+        horizon = int(load_model(model_dir).manifest["lineage"]["horizon_days"])
+        _check_matured(context, options.as_of, horizon)
+        there = context.lakehouse.newest_builds(EVALUATIONS.name).get(day)
+        report = Path(options.report or context.lakehouse.path("report"))
+        state = MISSING if there is None else _state(there, version, report)
+        inputs = {"scores_version": version, "model_dir": model_dir, "horizon": horizon, "report": report}
+        return Plan([PlanItem(f"evaluation of scores {day}", state)], inputs)
+
+    def run(self, context: JobContext, options: Namespace, plan: Plan) -> Outcome:
+        """Write outcomes and evaluations, print the metrics, draw the report."""
+        lakehouse, as_of = context.lakehouse, options.as_of
+        inputs = {"scores": plan.inputs["scores_version"], "events": lakehouse.version("events")}
+        inputs["profiles"] = lakehouse.version("profiles")
+        build = Build(self.name, [as_of.isoformat()], inputs)
+        with step("evaluate_scores.outcomes", as_of=as_of) as counts:
+            lakehouse.create(OUTCOMES)
+            outcomes = _outcomes(context, as_of, plan.inputs["horizon"], inputs)
+            lakehouse.replace(outcomes, OUTCOMES, "as_of", [as_of], build)
+            written = lakehouse.read(OUTCOMES.name).where(F.col("as_of") == F.lit(as_of))
+            counts["rows"] = written.count()
+        model = load_model(plan.inputs["model_dir"])
+        with step("evaluate_scores.metrics", as_of=as_of):
+            truth = _truth(context, options.truth, as_of, plan.inputs["horizon"]) if options.truth else None
+            result = evaluate(written, truth, model, context.settings.evaluation)
+            _record(context, result, as_of, plan.inputs["model_dir"].name, build)
+        with step("evaluate_scores.report") as logged:
+            shown = page(context.lakehouse, result, model, as_of, plan.inputs["horizon"], inputs)
+            logged["path"] = write(shown, plan.inputs["report"])
+        print(text_table(metric_rows(shown.candidates)))  # noqa: T201  # the metrics are what the person asked for
+        return Outcome(_told(result, logged["path"]), counts["rows"], counts["rows"], inputs)
+
+
+def _check_matured(context: JobContext, as_of: date, horizon: int) -> None:
+    _, end = data_range(context.lakehouse)
+    closes = as_of + timedelta(days=horizon)
+    if closes > end:
+        raise ContractError(
+            f"the scores of {as_of} are not matured: their window closes at {closes}, events end at {end}; "
+            "ingest the days between and run again."
+        )
+
+
+def _state(there: Build, scores_version: int, report: Path) -> str:
+    is_done = there.inputs["scores"] == scores_version and (report / "index.html").exists()
+    return THERE if is_done else STALE
+
+
+def _outcomes(context: JobContext, as_of: date, horizon: int, inputs: dict[str, int]) -> DataFrame:
+    lakehouse = context.lakehouse
+    at_date = F.col("as_of") == F.lit(as_of)
+    scores = lakehouse.read("scores", inputs["scores"]).where(at_date)
+    profiles = lakehouse.read("profiles", inputs["profiles"]).where(at_date)
+    segments = profiles.select("user_id", segment(profiles.columns).alias("segment"))
+    types = context.settings.examples.label_event_types
+    labelled = label(scores, lakehouse.read("events", inputs["events"]), as_of, horizon, types)
+    return labelled.join(segments, on="user_id", how="left")
+
+
+def _truth(context: JobContext, folder: str, as_of: date, horizon: int) -> DataFrame:
+    truth = context.spark.read.parquet(folder).where(F.col("as_of") == F.lit(as_of))
+    found = truth.where(F.col("horizon_days") == horizon)
+    if found.isEmpty():
+        raise UsageError(f"--truth {folder}: nothing for {as_of} and a horizon of {horizon} days; leave --truth out.")
+    return found.select("user_id", "p_state", "p_filter")
+
+
+def _record(context: JobContext, result: Evaluation, as_of: date, model_version: str, build: Build) -> None:
+    rows = [
+        (as_of, name, part, model_version, int(m.users), int(m.positives), m.auc, m.pr_auc, m.log_loss, m.brier,
+         m.calibration_error, result.decision.retrain, result.decision.reasons)
+        for name, part, m in result.figures()
+    ]  # fmt: skip
+    context.lakehouse.create(EVALUATIONS)
+    frame = context.spark.createDataFrame(rows, EVALUATIONS.schema()).coalesce(1)
+    context.lakehouse.replace(frame, EVALUATIONS, "as_of", [as_of], build)
+
+
+def _told(result: Evaluation, report: Path) -> str:
+    decision = "; ".join(result.decision.reasons) or "the model holds"
+    return f"retrain: {'yes' if result.decision.retrain else 'no'} ({decision}); report: {report}"

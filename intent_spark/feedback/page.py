@@ -1,0 +1,89 @@
+"""What the report shows, gathered from the tables."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from pyspark.sql import Window
+from pyspark.sql import functions as F
+
+from intent_spark.feedback.evaluation import ALL, CEILING, HIDDEN, LOGISTIC, MODEL, UNCALIBRATED, Evaluation
+from intent_spark.lakehouse.lakehouse import Lakehouse
+from intent_spark.lakehouse.shop import recorded_shop
+from intent_spark.models.directory import TrainedModel
+from intent_spark.reports.evaluation import Candidate, EvaluationPage
+
+NOTES = {
+    MODEL: "sequence and profile, calibrated on validation",
+    UNCALIBRATED: "the same before calibration",
+    LOGISTIC: "the same profile features without the sequence",
+    CEILING: "the simulated shop's true probability given the events so far: no model can pass it",
+    HIDDEN: "the true probability given the hidden state, which no model can see",
+}
+
+
+def page(
+    lakehouse: Lakehouse,
+    result: Evaluation,
+    model: TrainedModel,
+    as_of: date,
+    horizon: int,
+    inputs: dict[str, int],
+) -> EvaluationPage:
+    """The page of one evaluation."""
+    shop = recorded_shop(lakehouse)
+    histograms = {name: segments[ALL] for name, segments in result.histograms.items()}
+    live = histograms[MODEL]
+    return EvaluationPage(
+        title="Purchase intent",
+        shop=f"{shop.time_zone}, {shop.currency}",
+        as_of=as_of,
+        horizon_days=horizon,
+        users=int(live.total),
+        positives=int(live.total_positives),
+        candidates=tuple(Candidate(name, histogram, NOTES[name]) for name, histogram in histograms.items()),
+        training_history=model.history,
+        decision={"retrain": result.decision.retrain, "reasons": result.decision.reasons},
+        lineage=_lineage(inputs, model),
+        stages=stage_rows(lakehouse),
+        segments=_segments(result),
+    )
+
+
+def _segments(result: Evaluation) -> list[dict[str, Any]]:
+    return [
+        {"segment": part, "users": int(m.users), "buyers": int(m.positives), "AUC": m.auc, "log loss": m.log_loss,
+         "calibration error": m.calibration_error}
+        for name, part, m in result.figures()
+        if name == MODEL
+    ]  # fmt: skip
+
+
+def _lineage(inputs: dict[str, int], model: TrainedModel) -> list[dict[str, Any]]:
+    lineage, examples = model.manifest["lineage"], model.manifest["examples"]
+    rows = [{"table": name, "version": version, "note": "read by this evaluation"} for name, version in inputs.items()]
+    rows.append({"table": "examples", "version": examples["version"], "note": f"training set, {lineage['splits']}"})
+    trained = [
+        {"table": n, "version": v, "note": "read by the training set"} for n, v in lineage["table_versions"].items()
+    ]
+    code = {
+        "table": "code",
+        "version": lineage["code_version"],
+        "note": f"features {lineage['definition_hash']}",
+    }
+    return [*rows, *trained, code]
+
+
+def stage_rows(lakehouse: Lakehouse) -> list[dict[str, Any]]:
+    """The last run of each job that did something: rows and seconds."""
+    if not lakehouse.exists("job_runs"):
+        return []
+    newest = Window.partitionBy("job").orderBy(F.desc("started_at"))
+    runs = lakehouse.read("job_runs").where("status = 'succeeded' and job != 'run_pipeline'")
+    last = runs.withColumn("nth", F.row_number().over(newest)).where("nth = 1").orderBy("started_at")
+    rows = last.select("job", "rows_in", "rows_out", "seconds").collect()
+    return [
+        {"stage": r["job"], "rows in": r["rows_in"], "rows": r["rows_out"], "seconds": round(r["seconds"], 1)}
+        for r in rows
+    ]

@@ -1,0 +1,1 @@
+"""Spark's session, table contracts, day replacement and the ledger of runs."""

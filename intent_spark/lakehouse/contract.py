@@ -1,0 +1,83 @@
+"""A table's contract: its schema with the meaning of each column, its keys, partitions and checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pyspark.sql import Column as SparkColumn
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructField, StructType, _parse_datatype_string
+
+from intent_spark.config.errors import ContractError
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. ``type`` is Spark DDL; ``role`` tells training how to read a feature."""
+
+    name: str
+    type: str
+    meaning: str
+    unit: str = ""
+    nullable: bool = True
+    role: str | None = None
+
+    def spark_field(self) -> StructField:
+        """The column as a Spark field whose metadata keeps meaning, unit and role."""
+        metadata = {"comment": self.meaning} | ({"unit": self.unit} if self.unit else {})
+        metadata |= {"role": self.role} if self.role else {}
+        return StructField(self.name, _parse_datatype_string(self.type), self.nullable, metadata)
+
+
+@dataclass(frozen=True)
+class TableContract:
+    """One Delta table: what a row is, who writes it, how it is laid out, what always holds."""
+
+    name: str
+    row: str
+    written_by: str
+    columns: tuple[Column, ...]
+    keys: tuple[str, ...]
+    partition_by: tuple[str, ...] = ()
+    checks: dict[str, str] = field(default_factory=dict)
+    owner: str = "data platform"
+
+    def schema(self) -> StructType:
+        """The table's schema, keys and dates first as written."""
+        return StructType([column.spark_field() for column in self.columns])
+
+    def select(self, frame: DataFrame) -> DataFrame:
+        """Exactly the contract's columns, cast to its types and carrying its metadata.
+
+        Raises:
+            ContractError: the frame lacks a column.
+        """
+        missing = [c.name for c in self.columns if c.name not in frame.columns]
+        if missing:
+            raise ContractError(
+                f"table {self.name}: the data lack {', '.join(missing)}; there are {', '.join(frame.columns)}."
+            )
+        return frame.select([self._cast(field) for field in self.schema().fields])
+
+    @staticmethod
+    def _cast(spark_field: StructField) -> SparkColumn:
+        return F.col(spark_field.name).cast(spark_field.dataType).alias(spark_field.name, metadata=spark_field.metadata)
+
+
+def describe(contracts: Iterable[TableContract]) -> str:
+    """The contracts as one Markdown page."""
+    return "\n".join(line for contract in contracts for line in _section(contract))
+
+
+def _section(contract: TableContract) -> list[str]:
+    lines = [f"## {contract.name}", "", f"One row is {contract.row}. Written by `{contract.written_by}`."]
+    lines += [
+        f"Key: {', '.join(contract.keys)}. Partitioned by: {', '.join(contract.partition_by) or 'nothing'}.",
+        "",
+    ]
+    lines += ["| column | type | unit | meaning |", "|---|---|---|---|"]
+    lines += [f"| `{c.name}` | {c.type} | {c.unit} | {c.meaning} |" for c in contract.columns]
+    lines += [f"\nChecked on every write: `{rule}`" for rule in contract.checks.values()]
+    return [*lines, ""]

@@ -1,0 +1,50 @@
+"""Finding input files through Hadoop's file systems, so that local, HDFS and object stores read alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from py4j.protocol import Py4JJavaError
+from pyspark.sql import SparkSession
+
+from intent_spark.config.errors import UsageError
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """One file found: its full path and its size in bytes."""
+
+    path: str
+    size: int
+
+
+def list_files(spark: SparkSession, pattern: str) -> list[InputFile]:
+    """All files at a path, folder or glob, folders entered, hidden names (``_x``, ``.x``) left out, sorted.
+
+    Raises:
+        UsageError: nothing is there, or it may not be read.
+    """
+    jvm: Any = spark._jvm
+    conf = spark._jsc.hadoopConfiguration()
+    path = jvm.org.apache.hadoop.fs.Path(pattern)
+    try:
+        file_system = path.getFileSystem(conf)
+        found = [file for status in file_system.globStatus(path) or [] for file in _walk(file_system, status)]
+    except Py4JJavaError as error:
+        reason = str(error.java_exception.getMessage()).splitlines()[0]
+        raise UsageError(
+            f"input {pattern}: cannot be listed ({reason}); check the path and its permissions."
+        ) from error
+    if not found:
+        raise UsageError(f"input {pattern}: no such file, or a folder without files; check --input and the dates.")
+    return sorted(found, key=lambda file: file.path)
+
+
+def _walk(file_system, status) -> list[InputFile]:  # type: ignore[no-untyped-def]  # Java objects
+    path = status.getPath()
+    if path.getName().startswith(("_", ".")):
+        return []
+    if status.isFile():
+        return [InputFile(str(path.toString()), int(status.getLen()))]
+    return [file for child in file_system.listStatus(path) for file in _walk(file_system, child)]

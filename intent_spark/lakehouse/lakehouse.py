@@ -1,0 +1,143 @@
+"""Delta tables under one warehouse: creating, reading at a version, replacing days, appending once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from intent_spark.config.errors import UsageError
+from intent_spark.lakehouse.contract import TableContract
+
+# Training sets are pinned by version: a year of log and files must outlive Delta's 30 and 7 days.
+TABLE_PROPERTIES = {
+    "delta.logRetentionDuration": "interval 400 days",
+    "delta.deletedFileRetentionDuration": "interval 400 days",
+    "delta.enableDeletionVectors": "false",
+}
+
+
+@dataclass(frozen=True)
+class Build:
+    """What one commit of a table was made from; stored in the commit itself."""
+
+    job: str
+    partitions: list[str] = field(default_factory=list)
+    inputs: dict[str, int] = field(default_factory=dict)
+    definition: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The commit's ``userMetadata``."""
+        return json.dumps(self.__dict__, sort_keys=True)
+
+
+class Lakehouse:
+    """The warehouse of one shop: ``<root>/<table>``."""
+
+    def __init__(self, spark: SparkSession, root: str) -> None:
+        self.spark = spark
+        self.root = root if "://" in root else str(Path(root).resolve())
+
+    def path(self, name: str) -> str:
+        """Where a table lies."""
+        return f"{self.root}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """Whether the table was ever created."""
+        return DeltaTable.isDeltaTable(self.spark, self.path(name))
+
+    def require(self, name: str, job: str) -> None:
+        """Refuse to go on without a table.
+
+        Raises:
+            UsageError: it names the job that makes the table.
+        """
+        if not self.exists(name):
+            raise UsageError(f"warehouse {self.root} has no table '{name}'; run {job} first.")
+
+    def version(self, name: str) -> int:
+        """The table's newest version."""
+        newest = DeltaTable.forPath(self.spark, self.path(name)).history(1).select("version")
+        return int(newest.collect()[0][0])
+
+    def read(self, name: str, version: int | None = None) -> DataFrame:
+        """The table, at a version if one is given."""
+        reader = self.spark.read.format("delta")
+        return (reader if version is None else reader.option("versionAsOf", version)).load(self.path(name))
+
+    def create(self, contract: TableContract, properties: dict[str, str] | None = None) -> None:
+        """Create the table with its contract's schema, properties and CHECK constraints, unless it is there."""
+        if self.exists(contract.name):
+            return
+        builder = DeltaTable.createIfNotExists(self.spark).location(self.path(contract.name))
+        builder = builder.comment(contract.row).addColumns(contract.schema())
+        if contract.partition_by:
+            builder = builder.partitionedBy(*contract.partition_by)
+        checks = {f"delta.constraints.{name}": rule for name, rule in contract.checks.items()}
+        for key, value in (TABLE_PROPERTIES | checks | (properties or {})).items():
+            builder = builder.property(key, value)
+        builder.execute()
+
+    def properties(self, name: str) -> dict[str, str]:
+        """The table's properties."""
+        detail = DeltaTable.forPath(self.spark, self.path(name)).detail().select("properties")
+        return dict(detail.collect()[0][0])
+
+    def replace(
+        self, frame: DataFrame, contract: TableContract, column: str, days: Iterable[date], build: Build
+    ) -> None:
+        """Replace whole partitions, and exactly these: rows outside ``days`` are an error of Delta's, not a write."""
+        wanted = ", ".join(f"'{day.isoformat()}'" for day in sorted(days))
+        writer = contract.select(frame).write.format("delta").mode("overwrite")
+        writer = writer.option("replaceWhere", f"{column} in ({wanted})").option("userMetadata", build.to_json())
+        writer.save(self.path(contract.name))
+
+    def overwrite(self, frame: DataFrame, name: str, partition_by: tuple[str, ...], build: Build) -> None:
+        """Replace the whole table, schema included; earlier versions stay readable."""
+        writer = frame.write.format("delta").mode("overwrite").partitionBy(*partition_by)
+        writer = writer.option("overwriteSchema", "true").option("userMetadata", build.to_json())
+        writer.save(self.path(name))
+
+    def append_once(self, frame: DataFrame, contract: TableContract, batch_id: str, build: Build | None = None) -> None:
+        """Append; the same batch appended again adds nothing."""
+        self.create(contract)
+        writer = contract.select(frame).write.format("delta").mode("append")
+        # The id is in the application's name: a lower version under one name would be skipped silently.
+        writer = writer.option("txnAppId", f"{contract.name}:{batch_id}").option("txnVersion", 0)
+        if build:
+            writer = writer.option("userMetadata", build.to_json())
+        writer.save(self.path(contract.name))
+
+    def builds(self, name: str) -> list[tuple[int, Build]]:
+        """The recorded commits of a table, newest first, as (version, build)."""
+        history = DeltaTable.forPath(self.spark, self.path(name)).history()
+        rows = history.where("userMetadata is not null").select("version", "userMetadata").collect()
+        return [(int(row[0]), Build(**json.loads(row[1]))) for row in sorted(rows, reverse=True)]
+
+    def newest_builds(self, name: str) -> dict[str, Build]:
+        """For each partition the build that made what it holds now."""
+        newest: dict[str, Build] = {}
+        for _, build in self.builds(name) if self.exists(name) else []:
+            for partition in build.partitions:
+                newest.setdefault(partition, build)
+        return newest
+
+    def as_known_at(self, name: str, day: date, version: int | None = None) -> DataFrame:
+        """A dimension's rows that hold at the first instant of a day: valid_from <= day < valid_to."""
+        begun = F.col("valid_from") <= F.lit(day)
+        not_ended = F.col("valid_to").isNull() | (F.col("valid_to") > F.lit(day))
+        return self.read(name, version).where(begun & not_ended)
+
+    def days(self, name: str, column: str) -> set[date]:
+        """The days for which the table has a partition with rows."""
+        if not self.exists(name):
+            return set()
+        return {row[0] for row in self.read(name).select(column).distinct().collect()}

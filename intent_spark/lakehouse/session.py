@@ -1,0 +1,50 @@
+"""The one place in which a Spark session is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from intent_spark.config.settings import EnvironmentSettings
+
+DELTA_CONF = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # A plan cut in a log line is worth less than the megabytes that a whole one takes with 200 features.
+    "spark.sql.debug.maxToStringFields": "25",
+}
+
+
+def delta_jars() -> list[str]:
+    """Delta's two jars as the set-up fetched them; empty where the cluster already has them."""
+    folder = Path(__file__).resolve().parents[2] / "build" / "jars"
+    return sorted(str(jar) for jar in folder.glob("delta-*.jar"))
+
+
+def spark_conf(environment: EnvironmentSettings) -> dict[str, str]:
+    """All Spark settings of an environment; the launcher and the session both take them from here."""
+    conf = dict(DELTA_CONF) | environment.conf
+    conf["spark.driver.memory"] = environment.driver_memory
+    if environment.executor_memory:
+        conf["spark.executor.memory"] = environment.executor_memory
+    if environment.executor_cores:
+        conf["spark.executor.cores"] = str(environment.executor_cores)
+    if environment.python:
+        conf["spark.pyspark.python"] = environment.python
+    if delta_jars():
+        conf["spark.jars"] = ",".join(delta_jars())
+    return conf
+
+
+def spark_session(environment: EnvironmentSettings, name: str) -> SparkSession:
+    """The session of a job, a notebook or a test; a second call returns the running one."""
+    builder = SparkSession.Builder().appName(f"intent_spark {name}").master(environment.master)
+    for key, value in spark_conf(environment).items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark

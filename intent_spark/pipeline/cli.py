@@ -1,0 +1,73 @@
+"""From a command line to an exit code: arguments, configuration, session, plan, run, ledger."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from argparse import Namespace
+from typing import Any, NoReturn
+
+from intent_spark.config.errors import EXIT_DONE, EXIT_FAILED, IntentSparkError
+from intent_spark.config.loading import load_settings
+from intent_spark.config.log import LOGGER, configure_logging
+from intent_spark.config.settings import Settings
+from intent_spark.lakehouse.job import Job, JobContext, execute
+from intent_spark.lakehouse.lakehouse import Lakehouse
+from intent_spark.lakehouse.session import spark_session
+from intent_spark.pipeline.options import build_parser
+
+
+def main(job: Job, arguments: list[str] | None = None) -> NoReturn:
+    """Run a job and leave the process with its exit code."""
+    configure_logging()
+    try:
+        code = _run(job, arguments)
+    except IntentSparkError as error:
+        print(f"{job.name}: {error}", file=sys.stderr)  # noqa: T201  # the sentence is for the person
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    except Exception as error:
+        print(f"{job.name}: failed: {_first_line(error)}", file=sys.stderr)  # noqa: T201
+        if os.environ.get("INTENT_SPARK_TRACE"):
+            traceback.print_exc()
+        code = EXIT_FAILED
+    _leave(code)
+
+
+def _run(job: Job, arguments: list[str] | None) -> int:
+    options = build_parser(job).parse_args(arguments)
+    settings = load_settings(options.env, options.set)
+    context = open_context(settings, options.warehouse, job.name)
+    if options.dry_run:
+        _show_plan(job, context, options)
+    else:
+        execute(job, context, options)
+    return EXIT_DONE
+
+
+def open_context(settings: Settings, warehouse: str | None, name: str) -> JobContext:
+    """A session and a warehouse for a job or a notebook."""
+    spark = spark_session(settings.environment, name)
+    return JobContext(settings, spark, Lakehouse(spark, warehouse or settings.warehouse))
+
+
+def _show_plan(job: Job, context: JobContext, options: Namespace) -> None:
+    plan = job.plan(context, options)
+    lines = [*plan.lines(), f"{job.name}: {len(plan.todo)} of {len(plan.items)} to do; nothing was changed."]
+    print("\n".join(lines))  # noqa: T201  # the plan is what the person asked for
+
+
+def _first_line(error: BaseException) -> str:
+    """The cause in one line: Spark wraps what a file or a worker said in many."""
+    text: Any = getattr(error, "java_exception", None) or error
+    lines = [line.strip() for line in str(text).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'} (INTENT_SPARK_TRACE=1 shows the trace)"
+
+
+def _leave(code: int) -> NoReturn:
+    LOGGER.debug("exit=%d", code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    sys.exit(code)

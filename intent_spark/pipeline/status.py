@@ -1,0 +1,90 @@
+"""``show_status``: what each table holds, its holes, the last runs, the live model."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pyspark.sql import functions as F
+
+from intent_spark.config.errors import UsageError
+from intent_spark.lakehouse.job import MISSING, Job, JobContext, Plan, PlanItem
+from intent_spark.lakehouse.job_runs import Outcome
+from intent_spark.models.registry import champion
+from intent_spark.reports.table import text_table
+
+DAY_COLUMNS = {
+    "events": "event_date",
+    "events_quarantine": "ingest_date",
+    "user_days": "event_date",
+    "profiles": "as_of",
+    "examples": "as_of",
+    "scores": "as_of",
+    "outcomes": "as_of",
+}
+LAST_RUNS = 10
+
+
+class ShowStatus(Job):
+    """The state of a warehouse for a person."""
+
+    name: ClassVar[str] = "show_status"
+    description: ClassVar[str] = "Show what each table holds, days without rows, the last runs and the live model."
+
+    def add_options(self, parser: ArgumentParser) -> None:
+        """No options of its own."""
+
+    def plan(self, context: JobContext, options: Namespace) -> Plan:
+        """One look."""
+        context.lakehouse.require("job_runs", "a job")
+        return Plan([PlanItem("status", MISSING)])
+
+    def run(self, context: JobContext, options: Namespace, plan: Plan) -> Outcome:
+        """Print the tables."""
+        tables = [
+            _table_row(context, name, column) for name, column in DAY_COLUMNS.items() if context.lakehouse.exists(name)
+        ]
+        model = _live_model(context)
+        print(f"{text_table(tables)}\n\n{text_table(_run_rows(context))}\n\nlive model: {model}")  # noqa: T201
+        return Outcome(f"{len(tables)} tables; live model: {model}")
+
+
+def _table_row(context: JobContext, name: str, column: str) -> dict[str, Any]:
+    per_day = context.lakehouse.read(name).groupBy(column).count().orderBy(column).collect()
+    days = [row[column] for row in per_day]
+    holes = _holes(days) if column == "event_date" else []
+    return {
+        "table": name,
+        "version": context.lakehouse.version(name),
+        "rows": sum(row["count"] for row in per_day),
+        "days": len(days),
+        "first": days[0] if days else "",
+        "last": days[-1] if days else "",
+        "holes": ", ".join(str(day) for day in holes[:3]) + (f" and {len(holes) - 3} more" if len(holes) > 3 else ""),
+    }
+
+
+def _holes(days: list[date]) -> list[date]:
+    """The days between the first and the last that have no rows."""
+    there = set(days)
+    span = (days[-1] - days[0]).days if days else 0
+    return [day for offset in range(span) if (day := days[0] + timedelta(days=offset)) not in there]
+
+
+def _run_rows(context: JobContext) -> list[dict[str, Any]]:
+    runs = context.lakehouse.read("job_runs").orderBy(F.desc("started_at")).limit(LAST_RUNS)
+    rows = runs.select("started_at", "job", "status", "seconds", "message").collect()
+    return [
+        {"started": f"{r['started_at']:%Y-%m-%d %H:%M}", "job": r["job"], "status": r["status"],
+         "seconds": round(r["seconds"], 1), "message": r["message"][:80]}
+        for r in rows
+    ]  # fmt: skip
+
+
+def _live_model(context: JobContext) -> str:
+    try:
+        return champion(Path(context.lakehouse.path("models"))).name
+    except UsageError:
+        return "none"

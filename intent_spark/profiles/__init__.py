@@ -1,0 +1,1 @@
+"""Events to user days to profiles: declared features, windows, sequences."""

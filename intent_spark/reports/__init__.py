@@ -1,0 +1,1 @@
+"""What people read: plots, tables and the report page. Arrays and plain rows in, text and figures out."""

@@ -1,0 +1,1 @@
+"""A model and profiles to scores, in a pandas UDF."""

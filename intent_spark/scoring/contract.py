@@ -1,0 +1,31 @@
+"""The contract of the scores."""
+
+from __future__ import annotations
+
+from intent_spark.lakehouse.contract import Column, TableContract
+
+_PROBABILITY = "between 0 and 1"
+
+SCORES = TableContract(
+    name="scores",
+    row="one user's intent at one as_of, by one model",
+    written_by="score_users",
+    keys=("user_id", "as_of"),
+    partition_by=("as_of",),
+    checks={"probability": "intent between 0 and 1 and calibrated_intent between 0 and 1"},
+    owner="growth",
+    columns=(
+        Column("as_of", "date", "the snapshot's day", nullable=False),
+        Column("user_id", "string", "the user", nullable=False),
+        Column("model_version", "string", "hash of the model's contents", nullable=False),
+        Column(
+            "intent",
+            "double",
+            "probability of a purchase within the horizon, as the model says it",
+            nullable=False,
+        ),
+        Column("calibrated_intent", "double", "the same after calibration on validation", nullable=False),
+        Column("logistic_intent", "double", "logistic regression on the same features", nullable=False),
+        Column("horizon_days", "int", "days after as_of that the probability is of", "days", nullable=False),
+    ),
+)

@@ -1,0 +1,1 @@
+"""Examples become a registered model, trained by one or more Horovod ranks."""

@@ -1,0 +1,79 @@
+"""What a rank says to the others: sums, a broadcast, and gradients summed over ranks."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class Collective(Protocol):
+    """The ranks of one training. All ranks must call the methods in the same order."""
+
+    @property
+    def rank(self) -> int:
+        """This rank's number, from 0."""
+
+    @property
+    def size(self) -> int:
+        """How many ranks there are."""
+
+    def sum(self, values: FloatArray) -> FloatArray:
+        """Element-wise sum over ranks; every rank gets the same bits."""
+
+    def broadcast(self, variables: list[Any]) -> None:
+        """Give TensorFlow variables rank 0's values."""
+
+    def gradient_tape(self, tape: Any) -> Any:
+        """A tape whose gradients are summed over ranks."""
+
+
+class OneRank:
+    """Training in one process, without Horovod."""
+
+    rank = 0
+    size = 1
+
+    def sum(self, values: FloatArray) -> FloatArray:
+        """The values themselves."""
+        return values
+
+    def broadcast(self, variables: list[Any]) -> None:
+        """Nothing to do."""
+
+    def gradient_tape(self, tape: Any) -> Any:
+        """The tape itself."""
+        return tape
+
+
+class HorovodRanks:
+    """Training over Horovod (Gloo or NCCL); ``hvd.init`` is called here."""
+
+    def __init__(self) -> None:
+        """Join the other ranks; blocks until all are there."""
+        import horovod.tensorflow as hvd
+
+        hvd.init()
+        self._hvd = hvd
+        self.rank: int = hvd.rank()
+        self.size: int = hvd.size()
+
+    def sum(self, values: FloatArray) -> FloatArray:
+        """Sum by one all-reduce in float64."""
+        summed = self._hvd.allreduce(np.ascontiguousarray(values, np.float64), op=self._hvd.Sum)
+        return np.asarray(summed, np.float64)
+
+    def broadcast(self, variables: list[Any]) -> None:
+        """Broadcast from rank 0."""
+        self._hvd.broadcast_variables(variables, root_rank=0)
+
+    def gradient_tape(self, tape: Any) -> Any:
+        """Summed, not averaged: the loss is divided by the weight of all ranks already.
+
+        Gradients of embeddings travel dense: slices are neither merged nor compressed on the way, and a
+        batch touches more slices than these tables have rows.
+        """
+        return self._hvd.DistributedGradientTape(tape, op=self._hvd.Sum, sparse_as_dense=True)

@@ -1,0 +1,152 @@
+"""Examples for one rank, straight from the Delta table's Parquet files at a pinned version.
+
+The files' row groups, in the order of their paths, are one long line of rows; each rank takes its own
+contiguous share of a split. Shares differ by at most one row and every row is in exactly one of them,
+whatever the number of files, row groups, rows and ranks. Nothing passes through Spark's driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from intent_spark.models.encode import Array, Batch, Encoded, encode_ragged
+from intent_spark.models.logistic import Labelled, SumOverRanks, one_rank
+from intent_spark.models.schema import FeatureSchema
+
+LABEL, WEIGHT, SPLIT = "label", "weight", "split"
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Rows ``start`` (included) to ``stop`` (not) of a split within one row group."""
+
+    group: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, eq=False)
+class Share:
+    """This rank's encoded rows of one split, with labels and weights float64 [n]."""
+
+    encoded: Encoded
+    labels: npt.NDArray[np.float64]
+    weights: npt.NDArray[np.float64]
+
+    @property
+    def rows(self) -> int:
+        """How many rows this rank holds."""
+        return len(self.labels)
+
+    def labelled(self) -> Labelled:
+        """The numeric inputs with labels and weights, for logistic regression."""
+        return Labelled(self.encoded.numeric, self.labels, self.weights)
+
+
+class ExampleTable:
+    """One version of an examples table, seen as row groups."""
+
+    def __init__(self, path: str, version: int) -> None:
+        """Open the table's file list at ``version``; no data is read."""
+        from deltalake import DeltaTable
+
+        dataset = DeltaTable(path, version=version).to_pyarrow_dataset()
+        self._schema: pa.Schema = dataset.schema
+        files = sorted(dataset.get_fragments(), key=lambda file: str(file.path))
+        self._groups = [group for file in files for group in file.split_by_row_group()]
+
+    def count(self, split: str, rank: int = 0, ranks: int = 1, total: SumOverRanks = one_rank) -> list[int]:
+        """Rows of a split in each row group; each rank counts its own part of the groups."""
+        counts = np.zeros(len(self._groups))
+        for number in range(rank, len(self._groups), ranks):
+            wanted = self._groups[number].scanner(schema=self._schema, filter=ds.field(SPLIT) == split)
+            counts[number] = wanted.count_rows()
+        return [int(rows) for rows in total(counts)]
+
+    def read(self, split: str, slices: list[Slice], columns: list[str]) -> Iterator[pa.Table]:
+        """The slices' rows, a row group at a time."""
+        for part in slices:
+            rows = self._groups[part.group].to_table(
+                schema=self._schema, columns=columns, filter=ds.field(SPLIT) == split, use_threads=False
+            )
+            yield rows.slice(part.start, part.stop - part.start)
+
+    def empty(self, columns: list[str]) -> pa.Table:
+        """No rows, with the table's types."""
+        return self._schema.empty_table().select(columns)
+
+
+def share_of_rows(counts: list[int], rank: int, ranks: int) -> list[Slice]:
+    """The slices of rank ``rank``'s share, given the rows in each row group.
+
+    Example: ``share_of_rows([3, 4], 0, 2) == [Slice(0, 0, 3)]`` and rank 1 has ``[Slice(1, 0, 4)]``.
+    """
+    total = sum(counts)
+    first, last = total * rank // ranks, total * (rank + 1) // ranks
+    slices, offset = [], 0
+    for group, rows in enumerate(counts):
+        start, stop = max(first - offset, 0), min(last - offset, rows)
+        if start < stop:
+            slices.append(Slice(group, start, stop))
+        offset += rows
+    return slices
+
+
+def read_share(
+    table: ExampleTable,
+    split: str,
+    schema: FeatureSchema,
+    rank: int = 0,
+    ranks: int = 1,
+    total: SumOverRanks = one_rank,
+) -> tuple[Share, int]:
+    """This rank's share of a split, encoded row group by row group, and the rows of all ranks together."""
+    counts = table.count(split, rank, ranks, total)
+    columns = [*schema.columns, LABEL, WEIGHT]
+    tables = table.read(split, share_of_rows(counts, rank, ranks), columns)
+    parts = [_encode_share(part, schema) for part in (table.empty(columns), *tables)]
+    share = Share(
+        encoded=Encoded.concat([part.encoded for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        weights=np.concatenate([part.weights for part in parts]),
+    )
+    return share, sum(counts)
+
+
+def steps_per_epoch(total_rows: int, ranks: int, batch_size: int) -> int:
+    """Steps of the rank with the largest share: all ranks take as many."""
+    largest = -(-total_rows // ranks)
+    return -(-largest // batch_size)
+
+
+def epoch_order(rows: int, steps: int, batch_size: int, seed: int, epoch: int, rank: int) -> npt.NDArray[np.intp]:
+    """Row numbers [steps, batch_size], shuffled by (seed, epoch, rank), padded with -1 at the end."""
+    shuffled = np.random.default_rng([seed, epoch, rank]).permutation(rows)
+    padded = np.pad(shuffled, (0, steps * batch_size - rows), constant_values=-1)
+    return padded.reshape(steps, batch_size)
+
+
+def batch_of(share: Share, rows: npt.NDArray[np.intp]) -> tuple[Batch, Array, Array]:
+    """Inputs, labels and weights float32 [k] of the rows; -1 is a row that weighs nothing."""
+    real = rows >= 0
+    labels = np.where(real, share.labels[rows], 0.0).astype(np.float32)
+    weights = np.where(real, share.weights[rows], 0.0).astype(np.float32)
+    return share.encoded.take(rows), labels, weights
+
+
+def _encode_share(table: pa.Table, schema: FeatureSchema) -> Share:
+    return Share(
+        encoded=encode_ragged(table, schema),
+        labels=_floats(table[LABEL]),
+        weights=_floats(table[WEIGHT]),
+    )
+
+
+def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    return np.asarray(column.cast(pa.float64()).to_numpy(), np.float64)

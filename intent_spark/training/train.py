@@ -1,0 +1,161 @@
+"""Train on a pinned version of the examples and register the model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pyspark.sql import SparkSession
+
+from intent_spark.config.errors import ContractError
+from intent_spark.config.log import step
+from intent_spark.config.model import ModelConfig
+from intent_spark.models.calibration import PlattScaling
+from intent_spark.models.directory import TrainedModel, save_model
+from intent_spark.models.logistic import LogisticModel
+from intent_spark.models.schema import FeatureSchema
+from intent_spark.training.fit_schema import SplitCounts, count_splits, fit_schema
+from intent_spark.training.launch import Launcher, is_distributed, run_ranks
+from intent_spark.training.rank import RESULT, WEIGHTS, RankTask
+
+PACKAGES = (
+    "intent_spark",
+    "tensorflow-cpu",
+    "tensorflow",
+    "keras",
+    "horovod",
+    "numpy",
+    "scipy",
+    "pyarrow",
+    "deltalake",
+)
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What to train on and where to register it; the ranks must see both paths under these names.
+
+    ``lineage`` (JSON-able, the same for the same data) goes into the manifest as it is.
+    """
+
+    examples: str
+    version: int
+    models_dir: Path
+    config: ModelConfig
+    ranks: int = 2
+    launcher: Launcher = "auto"
+    network_interface: str | None = None
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """The registered model; ``metrics`` has ``model``, ``model_uncalibrated`` and ``logistic``."""
+
+    model_version: str
+    model_dir: Path
+    metrics: dict[str, dict[str, float]]
+    history: list[dict[str, Any]]
+    splits: dict[str, SplitCounts]
+
+
+def train(spark: SparkSession, request: TrainingRequest) -> TrainingResult:
+    """Fit the schema, run the ranks, register what rank 0 found best. Nothing is registered on an error.
+
+    Raises:
+        UsageError: the ranks cannot be started here.
+        ContractError: a split is empty or has one class, examples are fewer than ranks, or a loss diverged.
+    """
+    distributed = is_distributed(request.launcher, request.ranks)
+    examples = spark.read.format("delta").option("versionAsOf", request.version).load(request.examples)
+    splits = count_splits(examples)
+    check_splits(splits, request.ranks)
+    with step("train_intent.fit_schema", rows=splits["train"].rows) as counts:
+        schema = fit_schema(examples, request.config)
+        counts["inputs"], counts["sequences"] = len(schema.inputs), len(schema.sequences)
+    with _scratch(request.models_dir) as scratch, step("train_intent.ranks", ranks=request.ranks) as counts:
+        task = RankTask(request.examples, request.version, str(scratch), schema, request.config, distributed)
+        run_ranks(spark, task, request.ranks, request.network_interface)
+        model = _trained_model(scratch, schema, request, splits)
+        model_dir = save_model(model, request.models_dir)
+        counts["epochs"], counts["model_version"] = len(model.history), model_dir.name
+    return TrainingResult(model_dir.name, model_dir, model.metrics, model.history, splits)
+
+
+def check_splits(splits: Mapping[str, SplitCounts], ranks: int) -> None:
+    """Refuse what cannot be learnt from.
+
+    Raises:
+        ContractError: train or validation is empty, has one class, or train has fewer examples than ranks.
+    """
+    for name in ("train", "validation"):
+        split = splits.get(name)
+        if split is None or split.rows == 0:
+            raise ContractError(f"Split {name} of the examples is empty: build examples for more as_of dates.")
+        if split.positives in (0, split.rows):
+            missing = "positive" if split.positives == 0 else "negative"
+            raise ContractError(
+                f"Split {name} of the examples has {split.rows} rows and no {missing} label: choose a longer "
+                "horizon or more as_of dates."
+            )
+        if split.weight <= 0:
+            raise ContractError(f"The rows of split {name} of the examples weigh nothing: mend the weights.")
+    if splits["train"].rows < ranks:
+        raise ContractError(f"{splits['train'].rows} training examples are fewer than {ranks} ranks: use fewer ranks.")
+
+
+@contextmanager
+def _scratch(models_dir: Path) -> Iterator[Path]:
+    folder = models_dir / f".training-{uuid.uuid4().hex}"
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _trained_model(
+    scratch: Path, schema: FeatureSchema, request: TrainingRequest, splits: Mapping[str, SplitCounts]
+) -> TrainedModel:
+    result: dict[str, Any] = json.loads((scratch / RESULT).read_text(encoding="utf-8"))
+    with np.load(scratch / WEIGHTS, allow_pickle=False) as arrays:
+        weights = {name: arrays[name] for name in arrays.files}
+    logistic = result["logistic"]
+    return TrainedModel(
+        weights=weights,
+        schema=schema,
+        config=request.config,
+        logistic=LogisticModel(np.array(logistic["coefficients"]), logistic["intercept"], logistic["l2"]),
+        calibration=PlattScaling(**result["calibration"]),
+        metrics=result["metrics"],
+        history=result["history"],
+        manifest=_manifest(request, splits, result["best_epoch"]),
+    )
+
+
+def _manifest(request: TrainingRequest, splits: Mapping[str, SplitCounts], best_epoch: int) -> dict[str, Any]:
+    return {
+        "examples": {"table": Path(request.examples).name, "version": request.version},
+        "lineage": dict(request.lineage),
+        "splits": {name: asdict(split) | {"base_rate": split.base_rate} for name, split in splits.items()},
+        "seed": request.config.seed,
+        "ranks": request.ranks,
+        "launcher": request.launcher,
+        "best_epoch": best_epoch,
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

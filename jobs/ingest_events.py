@@ -1,0 +1,7 @@
+"""Raw files into events, quarantine and ledger."""
+
+from intent_spark.events.job import IngestEvents
+from intent_spark.pipeline.cli import main
+
+if __name__ == "__main__":
+    main(IngestEvents())

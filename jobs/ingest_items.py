@@ -1,0 +1,7 @@
+"""A snapshot of items into the items dimension."""
+
+from intent_spark.dimensions.job import IngestItems
+from intent_spark.pipeline.cli import main
+
+if __name__ == "__main__":
+    main(IngestItems())

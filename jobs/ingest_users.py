@@ -1,0 +1,7 @@
+"""A snapshot of users into the users dimension."""
+
+from intent_spark.dimensions.job import IngestUsers
+from intent_spark.pipeline.cli import main
+
+if __name__ == "__main__":
+    main(IngestUsers())

@@ -1,0 +1,129 @@
+"""Event frames and small event tables for the tests of what is made of events."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from intent_spark.config.features import FeaturesConfig
+from intent_spark.config.shop import ShopSettings
+from intent_spark.events.contract import EVENTS, INGEST_LEDGER
+from intent_spark.events.shop import ensure_shop
+from intent_spark.lakehouse.lakehouse import Lakehouse
+from tests.profiles.naive_oracle import Event, Shop
+
+RAW = (
+    "user_id string, event_id string, event_type string, event_time timestamp, category string, item_id string, "
+    "price bigint, quantity int"
+)
+
+
+def events_frame(spark: SparkSession, events: Iterable[Event], zone: str) -> DataFrame:
+    """Events of the contract's columns; their day is told as ingestion tells it."""
+    rows = [(e.user_id, e.event_id, e.event_type, e.time, e.category, e.item_id, e.price, e.quantity) for e in events]
+    frame = spark.createDataFrame(rows, RAW)
+    learned = F.lit(datetime(2026, 12, 1, tzinfo=UTC))
+    stamps = {
+        "ingest_time": learned,
+        "session_id": F.lit(None),
+        "batch_id": F.lit("b"),
+        "source": F.lit("test"),
+    }
+    stamps["event_date"] = F.to_date(F.from_utc_timestamp("event_time", zone))
+    return EVENTS.select(frame.withColumns(stamps))
+
+
+def add_events(lakehouse: Lakehouse, events: list[Event], batch_id: str, zone: str = "UTC", horizon: int = 3) -> None:
+    """What ingestion leaves behind: the events, their shop, and the ledger's row."""
+    ensure_shop(lakehouse, ShopSettings(time_zone=zone, currency="EUR", horizon_days=horizon), "test")
+    frame = events_frame(lakehouse.spark, events, zone).withColumn("batch_id", F.lit(batch_id)).coalesce(1)
+    lakehouse.append_once(frame, EVENTS, batch_id)
+    days = dict(Counter(Shop(zone).day(e.time) for e in events))
+    row = (
+        batch_id, "test", len(events), len(events), 0, 0, days, [], lakehouse.version("events"), datetime.now(UTC),
+    )  # fmt: skip
+    ledger = lakehouse.spark.createDataFrame([row], INGEST_LEDGER.schema()).coalesce(1)
+    lakehouse.append_once(ledger, INGEST_LEDGER, batch_id)
+
+
+def at(day: str, clock: str = "12:00:00") -> datetime:
+    """An instant in UTC."""
+    return datetime.fromisoformat(f"{day}T{clock}+00:00")
+
+
+def files_by_partition(lakehouse: Lakehouse, table: str) -> dict[str, frozenset[str]]:
+    """The live data files of each partition of a table."""
+    files = [path.removeprefix("file://") for path in lakehouse.read(table).inputFiles()]
+    found: dict[str, set[str]] = {}
+    for path in files:
+        partition, name = path.split("/")[-2:]
+        found.setdefault(partition.split("=")[1], set()).add(name)
+    return {partition: frozenset(names) for partition, names in found.items()}
+
+
+def windowed(name: str, aggregate: str, windows: list[Any], **more: Any) -> dict[str, Any]:
+    """One declaration with what tests do not care about filled in."""
+    return {
+        "name": name,
+        "aggregate": aggregate,
+        "windows": windows,
+        "unit": "",
+        "description": name,
+        "owner": "t",
+        **more,
+    }
+
+
+def derived(name: str, expression: str) -> dict[str, Any]:
+    """One derived feature's declaration."""
+    return {"name": name, "expression": expression, "unit": "", "description": name, "owner": "t"}
+
+
+def small_features(**sections: Any) -> FeaturesConfig:
+    """A small configuration with every aggregate; ``sections`` replace its own."""
+    buys = {"event_types": ["purchase"]}
+    spent = buys | {"value": "price * quantity"}
+    tree: dict[str, Any] = {
+        "windowed": [
+            windowed("n", "count", [1, 2, 7, "lifetime"]),
+            windowed("buys", "count", [1, 7, "lifetime"], **buys),
+            windowed("moves", "count", [2], event_types=["cart", "view"]),
+            windowed("spend", "sum", [1, 7, "lifetime"], **spent),
+            windowed("spend_mean", "mean", [7, "lifetime"], **spent),
+            windowed("price_mean", "mean", [2, 7], value="price"),
+            windowed("price_min", "min", [2, 7, "lifetime"], value="price"),
+            windowed("price_max", "max", [2, 7, "lifetime"], value="price", event_types=["view", "purchase"]),
+            windowed("items", "sum", [7], value="quantity"),
+            windowed("days", "active_days", [1, 2, 7, "lifetime"]),
+            windowed("buy_days", "active_days", [7, "lifetime"], **buys),
+            windowed("since", "days_since_last", ["lifetime"]),
+            windowed("since_buy", "days_since_last", ["lifetime"], **buys),
+            windowed("since_first", "days_since_first", ["lifetime"]),
+        ],
+        "derived": [
+            derived("buys_per_event", "try_divide(buys_7d, n_7d)"),
+            derived("doubled", "buys_per_event * 2"),
+        ],
+        "user": [],
+        "preferred_categories": {
+            "count": 3,
+            "window_days": 5,
+            "weights": {"view": 1, "cart": 2, "purchase": 4},
+        },
+        "intervals": [
+            {"name": "buy_gap", "event_types": ["purchase"]},
+            {"name": "gap", "event_types": ["view", "cart", "purchase"]},
+        ],
+        "sequence": {"length": 4, "window_days": 6},
+    }
+    return FeaturesConfig.model_validate(tree | sections)
+
+
+def day(text: str) -> date:
+    """An ISO day."""
+    return date.fromisoformat(text)

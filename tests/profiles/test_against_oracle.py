@@ -1,0 +1,202 @@
+"""Profiles by way of daily partials equal those computed naively from the raw events."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from functools import reduce
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pyspark.sql import DataFrame, SparkSession
+
+from intent_spark.config.features import FeaturesConfig
+from intent_spark.config.loading import load_settings
+from intent_spark.profiles.contract import feature_columns, profiles_contract, user_days_contract
+from intent_spark.profiles.merge import build_profile
+from intent_spark.profiles.user_days import user_days
+from tests.profiles.frames import events_frame, small_features
+from tests.profiles.naive_oracle import DERIVED, Event, Shop, naive_profiles, ratio
+
+pytestmark = pytest.mark.slow
+
+LONDON = "Europe/London"
+TYPES = ("view", "search", "cart", "favourite", "purchase", "return")
+# The day after clocks go forward, the day they do, and both in autumn.
+SWITCHES = [date(2026, 3, 30), date(2026, 3, 29), date(2026, 10, 26), date(2026, 10, 25)]
+CASES = 120
+# n*sum(x²) - sum(x)² is exact; its root and the division round once each, the oracle rounds once: 2 ulp at most.
+TWO_ULP = 4.5e-16
+
+instants = st.tuples(
+    st.integers(-9, 1),  # days from as_of: windows end at 1, 2, 5, 6 and 7 days
+    st.one_of(
+        st.sampled_from([0, 1, -1, 3_600_000_000, 82_800_000_000, 86_399_999_999]),  # microseconds from midnight
+        st.integers(0, 86_399_999_999),
+    ),
+)
+numbers = st.one_of(st.none(), st.integers(-5, 5), st.integers(0, 10**7))
+raw_events = st.tuples(
+    instants,
+    st.sampled_from(TYPES),
+    st.sampled_from([None, "a", "b", "c", "ä", "aa"]),
+    numbers,
+    st.one_of(st.none(), st.integers(-3, 9)),
+)
+histories = st.lists(raw_events, min_size=1, max_size=14)
+
+
+def collected(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:
+    """Cases of a strategy. One Spark run checks them all: a run a case would take minutes."""
+    cases: list[Any] = []
+
+    @settings(
+        max_examples=count, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(strategy)
+    def collect(case: Any) -> None:
+        cases.append(case)
+
+    collect()
+    return cases
+
+
+def history(case: list[Any], user: str, as_of: date, shop: Shop) -> list[Event]:
+    """One case as a user's events; every second event repeats the time of the one before where that is drawn."""
+    return [
+        Event(user, f"{user}-{99 - n:02}", kind, _instant(shop, as_of, when), category, f"i{n}", price, quantity)
+        for n, (when, kind, category, price, quantity) in enumerate(case)
+    ]
+
+
+def _instant(shop: Shop, as_of: date, when: tuple[int, int]) -> datetime:
+    days, micros = when
+    return shop.midnight(as_of + timedelta(days=days)) + timedelta(microseconds=micros)
+
+
+def computed(days: DataFrame, features: FeaturesConfig, as_of: date, zone: str) -> dict[str, dict[str, Any]]:
+    """What the package makes of user_days."""
+    profile = profiles_contract(features).select(build_profile(days, None, features, as_of, zone))
+    return {row["user_id"]: row.asDict() for row in profile.collect()}
+
+
+def assert_equal(found: dict[str, Any], wanted: dict[str, Any], events: list[Event]) -> None:
+    """Integers, texts and arrays equal; doubles equal to the last bit, but for the standard deviation."""
+    wrong = {}
+    for name, value in wanted.items():
+        close = pytest.approx(value, rel=TWO_ULP, abs=0) if name.endswith("_std") and value is not None else value
+        if found[name] != close or type(found[name]) is not type(value):
+            wrong[name] = (found[name], value)
+    assert not wrong, f"(found, wanted): {wrong} for {events}"
+
+
+def checked(found: dict[str, dict[str, Any]], wanted: dict[str, dict[str, Any]], events: list[Event]) -> None:
+    assert set(found) == set(wanted)
+    by_user = defaultdict(list)
+    for event in events:
+        by_user[event.user_id].append(event)
+    for user in sorted(wanted, key=lambda user: len(by_user[user])):  # the shortest history is the best report
+        assert_equal(found[user], wanted[user], by_user[user])
+
+
+def test_random_histories(spark: SparkSession) -> None:
+    features, shop, cases = small_features(), Shop(LONDON), collected(histories, CASES * len(SWITCHES))
+    assert len(cases) >= CASES * len(SWITCHES) * 0.9
+    per_switch = [cases[n :: len(SWITCHES)] for n in range(len(SWITCHES))]
+    frames, wanted, all_events = [], {}, []
+    for as_of, mine in zip(SWITCHES, per_switch, strict=True):
+        events = [e for n, case in enumerate(mine) for e in history(case, f"{as_of}/{n}", as_of, shop)]
+        wanted |= naive_profiles(events, features, as_of, LONDON)
+        all_events += events
+        days = user_days_contract(features).select(user_days(events_frame(spark, events, LONDON), features))
+        frames.append(profiles_contract(features).select(build_profile(days, None, features, as_of, LONDON)))
+    for row in wanted.values():
+        row["buys_per_event"] = ratio(row["buys_7d"], row["n_7d"])
+        row["doubled"] = None if row["buys_per_event"] is None else row["buys_per_event"] * 2
+    found = {row["user_id"]: row.asDict() for row in reduce(DataFrame.unionByName, frames).collect()}
+    covered = {c.name for c in feature_columns(features)}
+    assert covered == set(next(iter(wanted.values())))
+    checked(found, wanted, all_events)
+    # The cases hold what the test is for.
+    assert any(row["n_7d"] == 0 for row in wanted.values()), "nobody without events in a window"
+    assert any(row["buy_gap_std"] for row in wanted.values()), "nobody with uneven gaps"
+    assert any(row["spend_lifetime"] < 0 for row in wanted.values()), "no negative sum"
+    assert len(wanted) < len(cases), "nobody whose events all come later"
+
+
+@pytest.fixture(scope="module")
+def default_features() -> FeaturesConfig:
+    return load_settings().features
+
+
+def long_histories(seed: int, as_of: date, shop: Shop) -> list[Event]:
+    """Fifty users over 130 days and a few days beyond ``as_of``."""
+    rng = random.Random(seed)
+    events = []
+    for number in range(500 * 4):
+        user = f"u{int(50 * rng.random() ** 2)}"
+        time = shop.midnight(as_of) + timedelta(microseconds=rng.randrange(-130 * 86_400_000_000, 6 * 86_400_000_000))
+        kind, category = rng.choices(TYPES, [60, 10, 12, 5, 10, 3])[0], rng.choice(["a", "b", "c", "d", None])
+        price = rng.choice([None, 0, 1, rng.randrange(10**6)])
+        events.append(
+            Event(
+                user,
+                f"e{number}",
+                kind,
+                time,
+                category,
+                f"i{rng.randrange(40)}",
+                price,
+                rng.choice([1, 2, -1, None]),
+            )
+        )
+    return events
+
+
+def noise(events: list[Event], as_of: date, shop: Shop) -> list[Event]:
+    """The same events before ``as_of``; at and after it others, by others, of other things, and more of them."""
+    rng, end = random.Random(99), shop.midnight(as_of)
+    before = [e for e in events if e.time < end]
+    later = [e for e in events if e.time >= end]
+    changed = [
+        replace(
+            e,
+            event_type=rng.choice(TYPES),
+            price=rng.randrange(10**6),
+            user_id=rng.choice([e.user_id, "u0", "stranger"]),
+        )
+        for e in later * 2
+    ]
+    first = [replace(e, event_id=f"n{n}", time=end) for n, e in enumerate(changed[:40])]
+    return before + first + [replace(e, event_id=f"m{n}", quantity=7, category="z") for n, e in enumerate(changed)]
+
+
+def test_default_features_and_nothing_leaks(spark: SparkSession, default_features: FeaturesConfig) -> None:
+    """The shipped declarations against the oracle; then all that happens at and after as_of becomes noise."""
+    as_of, shop = date(2026, 4, 2), Shop(LONDON)
+    features, events = default_features, long_histories(5, as_of, shop)
+    contract = user_days_contract(features)
+    days = contract.select(user_days(events_frame(spark, events, LONDON), features)).localCheckpoint()
+    found = computed(days, features, as_of, LONDON)
+    wanted = naive_profiles(events, features, as_of, LONDON)
+    checked(found, wanted, events)
+    compared = set(next(iter(wanted.values())))
+    declared = {c.name for c in feature_columns(features)}
+    assert declared - compared == {d.name for d in features.derived} - set(DERIVED) | {u.name for u in features.user}
+
+    disturbed = noise(events, as_of, shop)
+    assert len(disturbed) > len(events)
+    moved = contract.select(user_days(events_frame(spark, disturbed, LONDON), features)).localCheckpoint()
+    assert computed(moved, features, as_of, LONDON) == found
+    early = f"event_date < date'{as_of}'"
+    assert rows_of(moved.where(early)) == rows_of(days.where(early))
+    assert rows_of(moved.where(f"not {early}")) != rows_of(days.where(f"not {early}"))
+
+
+def rows_of(days: DataFrame) -> dict[Any, Any]:
+    return {(row["user_id"], row["event_date"]): row for row in days.collect()}

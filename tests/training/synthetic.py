@@ -1,0 +1,85 @@
+"""A synthetic examples table whose label depends on the profile and on the order of events."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from deltalake import WriterProperties, write_deltalake
+
+EVENTS = np.array(["view", "search", "cart", "favourite"])
+SPLITS = ("train", "train", "train", "validation", "test")
+
+
+def examples_schema() -> pa.Schema:
+    """The columns of ``examples``, with their roles."""
+
+    def field(name: str, kind: pa.DataType, role: str | None = None) -> pa.Field:
+        return pa.field(name, kind, metadata={"role": role} if role else None)
+
+    return pa.schema(
+        [
+            field("user_id", pa.string()),
+            field("as_of", pa.date32()),
+            field("view_count_7d", pa.int64(), "numeric"),
+            field("spend_cents_30d", pa.int64(), "numeric"),
+            field("days_since_purchase", pa.float64(), "numeric"),
+            field("city_tier", pa.string(), "categorical"),
+            field("seq_event_type", pa.list_(pa.string()), "sequence"),
+            field("seq_category", pa.list_(pa.string()), "sequence"),
+            field("seq_item", pa.list_(pa.string()), "sequence"),
+            field("seq_price_band", pa.list_(pa.int32()), "sequence"),
+            field("seq_gap_seconds", pa.list_(pa.int64()), "sequence"),
+            field("label", pa.int32()),
+            field("weight", pa.float64()),
+            field("split", pa.string()),
+        ]
+    )
+
+
+def examples_table(rows: int, seed: int = 1, max_length: int = 50) -> pa.Table:
+    """Rows whose purchase is likelier with many views, and much likelier if the newest event is a cart."""
+    random = np.random.default_rng(seed)
+    sizes = random.integers(0, max_length + 1, rows)
+    total = int(sizes.sum())
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    events = random.integers(0, len(EVENTS), total)
+    last_is_cart = np.zeros(rows, bool)
+    last_is_cart[sizes > 0] = events[offsets[1:][sizes > 0] - 1] == 2
+    views = random.poisson(5, rows)
+    logit = -2.5 + 3.0 * last_is_cart + 0.2 * (views - 5)
+    items = random.integers(0, 500, total)
+    price_bands = pa.array(random.integers(0, 10, total), pa.int32(), mask=random.random(total) < 0.1)
+    lists = {
+        "seq_event_type": pa.array(EVENTS).take(pa.array(events)),
+        "seq_category": pa.array(items % 20).cast(pa.string()),
+        "seq_item": pa.array(items).cast(pa.string()),
+        "seq_price_band": price_bands,
+        "seq_gap_seconds": pa.array(random.integers(0, 100_000, total)),
+    }
+    splits = np.sort(random.integers(0, len(SPLITS), rows))
+    days = [date(2024, 1, 1) + timedelta(days=7 * int(split)) for split in splits]
+    columns = {
+        "user_id": [f"u{number}" for number in range(rows)],
+        "as_of": days,
+        "view_count_7d": views,
+        "spend_cents_30d": random.integers(0, 10_000, rows),
+        "days_since_purchase": pa.array(random.random(rows) * 90, mask=random.random(rows) < 0.3),
+        "city_tier": pa.array(random.choice(["1", "2", "3"], rows), mask=random.random(rows) < 0.1),
+        **{name: pa.ListArray.from_arrays(offsets, values) for name, values in lists.items()},
+        "label": (random.random(rows) < 1 / (1 + np.exp(-logit))).astype(np.int32),
+        "weight": np.ones(rows),
+        "split": np.array(SPLITS)[splits],
+    }
+    return pa.table(columns, schema=examples_schema())
+
+
+def write_examples(path: Path, table: pa.Table, row_group_rows: int = 1000) -> int:
+    """Write (or append to) the Delta table, partitioned by ``as_of``; returns its version."""
+    from deltalake import DeltaTable
+
+    properties = WriterProperties(max_row_group_size=row_group_rows)
+    write_deltalake(str(path), table, mode="append", partition_by=["as_of"], writer_properties=properties)
+    return DeltaTable(str(path)).version()

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+import yaml
+from pyspark.sql import SparkSession
+
+from intent_spark.config.errors import ContractError, UsageError
+from intent_spark.config.model import ModelConfig
+from intent_spark.models.directory import load_model
+from intent_spark.models.predictor import cached_predictor
+from intent_spark.training.fit_schema import SplitCounts, count_splits, fit_schema
+from intent_spark.training.launch import (
+    check_slots,
+    interface_of,
+    is_distributed,
+    raise_rank_error,
+    run_ranks,
+)
+from intent_spark.training.rank import RankTask
+from intent_spark.training.train import TrainingRequest, check_splits, train
+from tests.training.synthetic import examples_table, write_examples
+
+CONF = Path(__file__).resolve().parents[2] / "conf" / "model.yaml"
+TABLE = examples_table(4000)
+
+
+def config(**changes: object) -> ModelConfig:
+    small = {
+        "batch_size": 64,
+        "max_epochs": 8,
+        "learning_rate": 0.01,
+        "hidden_units": 16,
+        "dense_units": [16],
+    }
+    return ModelConfig.model_validate(yaml.safe_load(CONF.read_text()) | small | changes)
+
+
+@pytest.fixture(scope="module")
+def request_for_two(tmp_path_factory: pytest.TempPathFactory) -> TrainingRequest:
+    folder = tmp_path_factory.mktemp("training")
+    version = write_examples(folder / "examples", TABLE)
+    return TrainingRequest(str(folder / "examples"), version, folder / "models", config(), ranks=2)
+
+
+@pytest.mark.slow
+def test_two_horovod_ranks_train_one_model(spark: SparkSession, request_for_two: TrainingRequest) -> None:
+    result = train(spark, replace(request_for_two, lineage={"horizon_days": 7}))
+    assert result.metrics["model"]["auc"] > 0.75
+    assert result.metrics["model"]["log_loss"] < result.metrics["logistic"]["log_loss"]
+    model = load_model(result.model_dir)
+    assert model.manifest["ranks"] == 2
+    assert model.manifest["lineage"] == {"horizon_days": 7}
+    assert model.manifest["splits"]["train"]["rows"] == pc.sum(pc.equal(TABLE["split"], "train")).as_py()
+    losses = [epoch["validation_loss"] for epoch in result.history]
+    assert losses.index(min(losses)) == model.manifest["best_epoch"] - 1
+    assert [path.name for path in request_for_two.models_dir.iterdir()] == [result.model_version]
+
+    validation = TABLE.filter(pc.equal(TABLE["split"], "validation"))
+    labels = validation["label"].to_numpy()
+    predicted = cached_predictor(result.model_dir).predict(validation)
+    for scores, name in zip(predicted, ("model_uncalibrated", "model", "logistic"), strict=True):
+        assert ((scores >= 0) & (scores <= 1)).all()
+        loss = -np.mean(np.log(np.where(labels == 1, scores, 1 - scores)))
+        assert loss == pytest.approx(result.metrics[name]["log_loss"], abs=1e-6)
+    assert cached_predictor(result.model_dir) is cached_predictor(str(result.model_dir))
+
+
+@pytest.mark.slow
+def test_one_rank_runs_again_to_the_same_version(spark: SparkSession, request_for_two: TrainingRequest) -> None:
+    alone = replace(request_for_two, ranks=1, config=config(max_epochs=2))
+    assert train(spark, alone).model_version == train(spark, alone).model_version
+
+
+@pytest.mark.slow
+def test_a_failing_rank_ends_the_job_with_its_own_error(
+    spark: SparkSession, request_for_two: TrainingRequest, tmp_path: Path
+) -> None:
+    schema = fit_schema(spark.read.format("delta").load(request_for_two.examples), config())
+    task = RankTask(str(tmp_path / "nowhere"), 0, str(tmp_path), schema, config(), distributed=True)
+    started = time.monotonic()
+    with pytest.raises(RuntimeError, match=r"Rank \d failed: TableNotFoundError"):
+        run_ranks(spark, task, 2, None)
+    assert time.monotonic() - started < 60
+
+
+def test_schema_is_fitted_on_train_only(spark: SparkSession, request_for_two: TrainingRequest) -> None:
+    examples = spark.read.format("delta").load(request_for_two.examples)
+    schema = fit_schema(examples, config(vocabulary_cap=15))
+    train_rows = TABLE.filter(pc.equal(TABLE["split"], "train"))
+    views = np.log1p(train_rows["view_count_7d"].to_numpy())
+    first = schema.numeric[0]
+    assert (first.name, first.nullable) == ("view_count_7d", False)
+    assert (first.mean, first.std) == (pytest.approx(views.mean()), pytest.approx(views.std()))
+    assert {feature.name: feature.nullable for feature in schema.numeric}["days_since_purchase"]
+    assert sorted(schema.categorical[0].vocabulary) == ["1", "2", "3"]
+    kinds = {feature.name: feature.kind for feature in schema.sequences}
+    assert kinds == {
+        "seq_event_type": "vocabulary",
+        "seq_category": "vocabulary",
+        "seq_item": "hash",
+        "seq_price_band": "vocabulary",
+        "seq_gap_seconds": "number",
+    }
+    categories = pc.value_counts(pc.list_flatten(train_rows["seq_category"])).to_pylist()
+    ranked = sorted(categories, key=lambda item: (-item["counts"], item["values"]))
+    assert list(schema.sequences[1].vocabulary) == [item["values"] for item in ranked[:15]]
+
+
+def test_counts_by_split(spark: SparkSession, request_for_two: TrainingRequest) -> None:
+    counts = count_splits(spark.read.format("delta").load(request_for_two.examples))
+    assert sum(split.rows for split in counts.values()) == TABLE.num_rows
+    assert counts["test"].positives == pc.sum(TABLE.filter(pc.equal(TABLE["split"], "test"))["label"]).as_py()
+
+
+def test_columns_without_roles_are_refused(spark: SparkSession) -> None:
+    with pytest.raises(ContractError, match="No column of the examples has a role"):
+        fit_schema(spark.createDataFrame([("train", 1)], "split string, views int"), config())
+
+
+@pytest.mark.parametrize(
+    ("train_split", "validation_split", "ranks", "message"),
+    [
+        (SplitCounts(0, 0, 0.0), SplitCounts(9, 3, 9.0), 1, "Split train of the examples is empty"),
+        (SplitCounts(9, 3, 9.0), None, 1, "Split validation of the examples is empty"),
+        (SplitCounts(9, 0, 9.0), SplitCounts(9, 3, 9.0), 1, "Split train .* no positive label"),
+        (SplitCounts(9, 3, 9.0), SplitCounts(9, 9, 9.0), 1, "Split validation .* no negative label"),
+        (SplitCounts(9, 3, 0.0), SplitCounts(9, 3, 9.0), 1, "split train of the examples weigh nothing"),
+        (SplitCounts(3, 1, 3.0), SplitCounts(9, 3, 9.0), 4, "3 training examples are fewer than 4 ranks"),
+    ],
+)
+def test_what_cannot_be_learnt_from(
+    train_split: SplitCounts, validation_split: SplitCounts | None, ranks: int, message: str
+) -> None:
+    splits = {"train": train_split} | ({"validation": validation_split} if validation_split else {})
+    with pytest.raises(ContractError, match=message):
+        check_splits(splits, ranks)
+
+
+def test_too_few_slots_are_refused_at_once(spark: SparkSession) -> None:
+    with pytest.raises(UsageError, match="99 ranks need 99 free task slots at a time, but Spark has"):
+        check_slots(spark, 99)
+
+
+def test_launchers() -> None:
+    assert is_distributed("auto", 2)
+    assert is_distributed("spark", 1)
+    assert not is_distributed("auto", 1)
+    with pytest.raises(UsageError, match="launcher single runs 1 rank, not 2"):
+        is_distributed("single", 2)
+
+
+def test_interface_of_the_driver() -> None:
+    assert interface_of("127.0.0.1") == "lo"
+    with pytest.raises(UsageError, match=r"no network interface has the driver's address 203\.0\.113\.1"):
+        interface_of("203.0.113.1")
+
+
+def test_a_refusal_counts_before_an_error_and_an_error_before_its_echo(tmp_path: Path) -> None:
+    def report(rank: int, error: str, refused: bool = False) -> None:
+        text = json.dumps({"rank": rank, "refused": refused, "error": error, "traceback": error})
+        (tmp_path / f"error-{rank}.json").write_text(text)
+
+    report(0, "HorovodInternalError: broken pipe")
+    report(1, "OSError: disk full")
+    with pytest.raises(RuntimeError, match="Rank 1 failed: OSError: disk full"):
+        raise_rank_error(tmp_path, None)
+    report(2, "Column views holds NaN", refused=True)
+    with pytest.raises(ContractError, match="^Column views holds NaN$"):
+        raise_rank_error(tmp_path, None)
