@@ -54,3 +54,7 @@ wheel: setup ## Build dist/*.whl, what a cluster installs
 clean: ## Remove the wheel and caches; .venv, build/jars and tables stay
 	@rm -rf dist build/lib build/bdist.* *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: contracts
+contracts: setup ## Write docs/data-contracts.md from the contracts in the code
+	@$(PYTHON) -m tools.write_contracts docs/data-contracts.md

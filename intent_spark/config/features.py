@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from intent_spark.config.source import EVENT_TYPES
 from intent_spark.config.strict import Strict
 
 LIFETIME = "lifetime"
+INTERVAL_STATISTICS = ("mean", "std", "min", "max")
 Window = PositiveInt | Literal["lifetime"]
 Aggregate = Literal["count", "sum", "mean", "min", "max", "active_days", "days_since_last", "days_since_first"]
+
+
+def _known_type(value: str) -> str:
+    if value not in EVENT_TYPES:
+        raise ValueError(f"is no event type; allowed are {', '.join(EVENT_TYPES)}")
+    return value
+
+
+EventType = Annotated[str, AfterValidator(_known_type)]
+# What a profile or a training example holds besides features.
+RESERVED = ("as_of", "user_id", "definition_hash", "label", "split", "weight")
+SEQUENCE_NAMES = ("seq_event_type", "seq_category", "seq_item", "seq_price_band", "seq_gap_seconds")
 
 
 class WindowedFeature(Strict):
@@ -19,7 +32,7 @@ class WindowedFeature(Strict):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     aggregate: Aggregate
-    event_types: list[str] = Field(default_factory=list, description="all types if none is said")
+    event_types: list[EventType] = Field(default_factory=list, description="all types if none is said")
     value: str | None = Field(default=None, description="SQL expression over an event; an integer")
     windows: list[Window] = Field(min_length=1)
     unit: str
@@ -37,9 +50,6 @@ class WindowedFeature(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> WindowedFeature:
-        unknown = sorted(set(self.event_types) - set(EVENT_TYPES))
-        if unknown:
-            raise ValueError(f"event_types has {', '.join(unknown)}; allowed are {', '.join(EVENT_TYPES)}")
         needs_value = self.aggregate in ("sum", "mean", "min", "max")
         if needs_value != (self.value is not None):
             raise ValueError(f"aggregate {self.aggregate} {'needs' if needs_value else 'takes no'} value")
@@ -72,14 +82,14 @@ class PreferredCategories(Strict):
 
     count: PositiveInt = Field(le=20)
     window_days: PositiveInt
-    weights: dict[str, PositiveInt]
+    weights: dict[EventType, PositiveInt]
 
 
 class PurchaseIntervals(Strict):
     """Statistics of the gaps between the days on which these events happen."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    event_types: list[str] = Field(min_length=1)
+    event_types: list[EventType] = Field(min_length=1)
 
 
 class SequenceSettings(Strict):
@@ -103,7 +113,10 @@ class FeaturesConfig(Strict):
     def _distinct_names(self) -> FeaturesConfig:
         names = [f.column(w) for f in self.windowed for w in f.windows]
         names += [d.name for d in self.derived] + [u.name for u in self.user]
+        names += [f"{i.name}_{statistic}" for i in self.intervals for statistic in INTERVAL_STATISTICS]
+        names += [f"top_category_{n}" for n in range(1, self.preferred_categories.count + 1)]
+        names += [*RESERVED, *SEQUENCE_NAMES]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"two features are named {', '.join(twice)}")
+            raise ValueError(f"declares two columns named {', '.join(twice)}")
         return self

@@ -106,7 +106,8 @@ def _validated(
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A mistyped key is also a missing one; the key that was typed is the better news.
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         key = ".".join(str(part) for part in first["loc"]) or "(whole file)"
         file = files.get(str(first["loc"][0]), main_file) if first["loc"] else main_file
         if any(override.split("=")[0] == key for override in overrides):
@@ -129,7 +130,7 @@ def _sentence(file: str, key: str, error: dict[str, Any], model: type[BaseModel]
 def _keys_beside(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     current: Any = model
     for part in location[:-1]:
-        if isinstance(part, int) or not hasattr(current, "model_fields"):
+        if part not in getattr(current, "model_fields", {}):  # a list's index, a dictionary's key
             continue
         annotation = current.model_fields[part].annotation
         candidates = [annotation, *getattr(annotation, "__args__", ())]

@@ -26,6 +26,7 @@ class ModelConfig(Strict):
 
     batch_size: PositiveInt = Field(description="examples of one step on one rank")
     learning_rate: PositiveFloat = Field(description="Adam's")
+    learning_rate_decay: float = Field(gt=0, le=1, description="factor from each epoch to the next")
     max_epochs: PositiveInt
     patience: PositiveInt = Field(description="epochs without a better validation log loss before stopping")
     cores_per_rank: PositiveInt = Field(description="TensorFlow's threads in one rank")

@@ -16,7 +16,9 @@ EVENT_TYPES = ("view", "search", "cart", "favourite", "purchase", "return")
 class TextFormat(Strict):
     """A row a line of text: CSV or JSON lines, compressed or not."""
 
-    delimiter: str = Field(default=",", description="one character, or 'blanks' for runs of white space")
+    delimiter: str = Field(
+        default=",", pattern=r"^(.|blanks)$", description="one character, or 'blanks' for runs of white space"
+    )
     header: bool = False
     columns: list[str] | None = Field(default=None, description="the columns' names where no header has them")
 

@@ -19,7 +19,7 @@ from intent_spark.events.contract import EVENTS, EVENTS_QUARANTINE, INGEST_LEDGE
 from intent_spark.events.deduplicate import ACCEPTED, DUPLICATE, QUARANTINED, mark
 from intent_spark.events.mapping import map_events
 from intent_spark.events.raw import RawFile, inspect_files, number_lines, parse, plain_path, read_raw
-from intent_spark.events.shop import ensure_shop
+from intent_spark.events.shop import check_shop, ensure_shop
 from intent_spark.lakehouse.files import list_files
 from intent_spark.lakehouse.job import MISSING, THERE, Job, JobContext, Plan, PlanItem, day_range, iso_day
 from intent_spark.lakehouse.job_runs import Outcome
@@ -75,7 +75,7 @@ class IngestEvents(Job):
         """Map, de-duplicate and write; the ledger's row comes last, so that a killed run is simply done again."""
         batch: Batch = plan.inputs["batch"]
         mapping: SourceMapping = plan.inputs["mapping"]
-        ensure_shop(context.lakehouse, mapping.shop, batch.source)
+        check_shop(context.lakehouse, mapping.shop, batch.source)
         learned_at = datetime.now(UTC)
         raw = read_raw(context.spark, [plain_path(file.path) for file in batch.files], mapping)
         rows = parse(raw, list(batch.files), mapping)
@@ -145,6 +145,8 @@ def _known_digests(context: JobContext) -> dict[str, str]:
 def _known_events(context: JobContext, candidates: DataFrame, batch_id: str) -> DataFrame | None:
     """Event ids of other batches on the days around this one's; its own rows of a killed run do not count."""
     lakehouse, lookback = context.lakehouse, timedelta(days=context.settings.events.lookback_days)
+    if not lakehouse.exists(EVENTS.name):
+        return None
     events = lakehouse.read(EVENTS.name).where(F.col("batch_id") != batch_id)
     if events.isEmpty():
         return None
@@ -168,7 +170,9 @@ def _write(
         by_reason = marked.groupBy("status", "reason").count().collect()
         counts = {s: sum(r["count"] for r in by_reason if r["status"] == s) for s in (ACCEPTED, DUPLICATE, QUARANTINED)}
         logged |= counts | {r["reason"]: r["count"] for r in by_reason if r["reason"]}
+    counts[DUPLICATE] += _repeated_headers(batch, raw) if batch.rows != sum(counts.values()) else 0
     _reconcile(batch, counts)
+    ensure_shop(lakehouse, mapping.shop, batch.source)  # only now: a refused batch leaves no table behind
     stamped = marked.withColumn("batch_id", F.lit(batch.batch_id)).withColumn("source", F.lit(batch.source))
     with step("ingest_events.write_events", batch=batch.batch_id) as logged:
         accepted = stamped.where(F.col("status") == ACCEPTED)
@@ -184,6 +188,12 @@ def _write(
         _write_quarantine(_quarantine_rows(stamped, raw, mapping, learned_at), context, batch)
     _write_ledger(context, batch, counts, days, learned_at)
     return counts
+
+
+def _repeated_headers(batch: Batch, raw: DataFrame) -> int:
+    """Header lines beyond the first of each file, as in files that were joined; they are read, and no events."""
+    headers = {file.header for file in batch.files if file.header is not None}
+    return raw.where(F.col("value").isin(*headers)).count() - len(batch.files) if headers else 0
 
 
 def _reconcile(batch: Batch, counts: dict[str, int]) -> None:

@@ -12,11 +12,12 @@ from pyspark.sql import functions as F
 from intent_spark.config.errors import ContractError
 from intent_spark.config.source import MoneyField, SourceMapping, TimeField
 from intent_spark.events.raw import CORRUPT, POSITION
+from intent_spark.lakehouse.session import null_on_error
 
 # Currencies that have no cents (ISO 4217); all others met here have two digits.
 WHOLE_CURRENCIES = ("CLP", "ISK", "JPY", "KRW", "VND")
-# Seconds from the year 1 to 9999: outside, Spark's conversion raises instead of giving null.
-FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
+# Seconds from the year 1900 to 9999: what lies outside is no shop's event, and calendars disagree about it.
+FIRST_SECOND, LAST_SECOND = -2_208_988_800, 253_402_214_400
 
 
 def map_events(rows: DataFrame, mapping: SourceMapping, learned_at: datetime, tolerance_hours: int) -> DataFrame:
@@ -26,7 +27,8 @@ def map_events(rows: DataFrame, mapping: SourceMapping, learned_at: datetime, to
         ContractError: the mapping names a column that the data do not have.
     """
     try:
-        mapped = rows.select(*_fields(mapping, learned_at), CORRUPT, *POSITION, "_raw")
+        with null_on_error(rows.sparkSession):
+            mapped = rows.select(*_fields(mapping, learned_at), CORRUPT, *POSITION, "_raw")
     except AnalysisException as error:
         problem = (error.getMessage() or str(error)).splitlines()[0]
         has = ", ".join(name for name in rows.columns if not name.startswith("_"))
@@ -88,9 +90,17 @@ def time_column(field: TimeField) -> Column:
         return F.when(seconds.between(FIRST_SECOND, LAST_SECOND), F.timestamp_seconds(seconds))
     text = F.expr(f"cast({field.value} as string)")
     if field.format == "iso":
-        parsed = F.expr(f"try_cast({field.value} as timestamp)")
-        return F.when(text.rlike(r"(Z|[+-]\d\d:?\d\d)$"), parsed).otherwise(F.to_utc_timestamp(parsed, field.zone))
-    return F.to_utc_timestamp(F.try_to_timestamp(text, F.lit(field.format)), field.zone)
+        # Spark completes a time of day by the current day: only a text that begins with a day is asked.
+        parsed = F.when(text.rlike(r"^\s*\d{4}-\d"), F.expr(f"try_cast({field.value} as timestamp)"))
+        has_offset = text.rlike(r"(Z|[+-]\d\d:?\d\d)\s*$")
+        return _in_range(F.when(has_offset, parsed).otherwise(F.to_utc_timestamp(parsed, field.zone)))
+    # A signed year of five digits and more overflows even in try_to_timestamp.
+    short = F.when(~text.rlike(r"[+-]\d{5}"), text)
+    return _in_range(F.to_utc_timestamp(F.try_to_timestamp(short, F.lit(field.format)), field.zone))
+
+
+def _in_range(time: Column) -> Column:
+    return F.when(F.unix_seconds(time).between(FIRST_SECOND, LAST_SECOND), time)
 
 
 def minor_units(field: MoneyField, currency: str) -> Column:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -14,6 +16,7 @@ from intent_spark.config.source import SourceMapping
 
 CORRUPT = "_corrupt"
 POSITION = ("_file", "_block", "_row")
+MAX_COLUMNS = 20_000
 OPTIONS = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT}
 
 
@@ -33,15 +36,16 @@ def read_raw(spark: SparkSession, paths: list[str], mapping: SourceMapping) -> D
     ``_row`` counts from 0 within a file's block for Parquet; for text it only rises within a block, see
     ``number_lines``.
     """
+    exact = [re.sub(r"([\\\[\]{}*?])", r"\\\1", path) for path in paths]  # a name is no glob
     if mapping.format == "parquet":
-        frame = spark.read.parquet(*paths)
+        frame = spark.read.parquet(*exact)
         return frame.select(
             F.struct(*[F.col(f"`{name}`") for name in frame.columns]).alias("value"),
             F.col("_metadata.file_path").alias("_file"),
             F.lit(0).cast("bigint").alias("_block"),
             F.col("_metadata.row_index").alias("_row"),
         )
-    return spark.read.text(paths).select(
+    return spark.read.text(exact).select(
         F.regexp_replace("value", "^\ufeff", "").alias("value"),
         F.col("_metadata.file_path").alias("_file"),
         F.col("_metadata.file_block_start").alias("_block"),
@@ -53,7 +57,8 @@ def inspect_files(raw: DataFrame, mapping: SourceMapping) -> list[RawFile]:
     """Each file's digest, rows and header; one pass over the raw rows, a row a file comes back."""
     value = F.to_json("value") if mapping.format == "parquet" else F.col("value")
     has_header = mapping.format == "csv" and mapping.text.header
-    first = F.min_by("value", F.struct("_block", "_row")) if has_header else F.lit(None).cast("string")
+    place = F.when(_is_data(mapping), F.struct("_block", "_row"))
+    first = F.min_by("value", place) if has_header else F.lit(None).cast("string")
     per_file = raw.groupBy("_file").agg(
         first.alias("header"),
         F.count_if(_is_data(mapping)).alias("rows"),
@@ -104,10 +109,14 @@ def _parse_by_header(data: DataFrame, files: list[RawFile], mapping: SourceMappi
 
 
 def header_columns(header: str, mapping: SourceMapping) -> list[str]:
-    """The column names in a header line. Names are taken as they are; quotes around them are dropped."""
+    """The column names in a header line, each once: blank and repeated ones are named by their place."""
     delimiter = mapping.text.delimiter
-    names = header.split() if delimiter == "blanks" else header.split(delimiter)
-    return [name.strip().strip('"') for name in names]
+    fields = header.split() if delimiter == "blanks" else next(csv.reader([header], delimiter=delimiter))
+    names = [name.strip() for name in fields]
+    return [
+        name if name and name not in names[:place] else f"{name or 'column'}_{place + 1}"
+        for place, name in enumerate(names)
+    ]
 
 
 def _parse_lines(data: DataFrame, mapping: SourceMapping, columns: list[str]) -> DataFrame:
@@ -116,12 +125,19 @@ def _parse_lines(data: DataFrame, mapping: SourceMapping, columns: list[str]) ->
         parsed = F.from_json("value", schema, OPTIONS)
     else:
         blanks = mapping.text.delimiter == "blanks"
-        line = F.regexp_replace(F.trim("value"), r"\s+", " ") if blanks else F.col("value")
-        ddl = ", ".join(f"`{name}` string" for name in [*columns, CORRUPT])
-        parsed = F.from_csv(line, ddl, OPTIONS | {"sep": " " if blanks else mapping.text.delimiter, "escape": '"'})
+        separator = " " if blanks else mapping.text.delimiter
+        line = F.trim(F.regexp_replace("value", r"\s+", " ")) if blanks else F.col("value")
+        # Spark's reader does not mark a line of more columns than it has room for: it ends the job.
+        fits = (F.length(line) < MAX_COLUMNS) | (F.size(F.split(line, re.escape(separator))) < MAX_COLUMNS)
+        # By place, so that no name in a header has to be valid in a schema.
+        schema_text = ", ".join([*(f"_{place} string" for place in range(len(columns))), f"{CORRUPT} string"])
+        options = OPTIONS | {"sep": separator, "escape": '"', "maxColumns": str(MAX_COLUMNS)}
+        parsed = F.from_csv(F.when(fits, line), schema_text, options)
     rows = data.select(parsed.alias("fields"), F.col("value").alias("_raw"), *POSITION)
-    named = [F.col(f"fields.`{name}`").alias(name) for name in columns]
-    return rows.select(*named, *POSITION, "_raw", F.col(f"fields.{CORRUPT}").isNotNull().alias(CORRUPT))
+    keys = columns if mapping.format == "jsonl" else [f"_{place}" for place in range(len(columns))]
+    named = [F.col(f"fields.`{key}`").alias(name) for key, name in zip(keys, columns, strict=True)]
+    corrupt = F.col("fields").isNull() | F.col(f"fields.{CORRUPT}").isNotNull()
+    return rows.select(*named, *POSITION, "_raw", corrupt.alias(CORRUPT))
 
 
 def number_lines(refused: DataFrame, raw: DataFrame, mapping: SourceMapping) -> DataFrame:

@@ -15,9 +15,17 @@ def ensure_shop(lakehouse: Lakehouse, shop: ShopSettings, source: str) -> None:
     Raises:
         ContractError: the warehouse belongs to a shop of another zone or currency.
     """
+    check_shop(lakehouse, shop, source)
+    lakehouse.create(EVENTS, {f"{SHOP_PREFIX}{key}": str(value) for key, value in shop.model_dump().items()})
+
+
+def check_shop(lakehouse: Lakehouse, shop: ShopSettings, source: str) -> None:
+    """Check that a source is of the shop whose warehouse this is; a new warehouse may become anybody's.
+
+    Raises:
+        ContractError: the warehouse belongs to a shop of another zone or currency.
+    """
     if not lakehouse.exists(EVENTS.name):
-        properties = {f"{SHOP_PREFIX}{key}": str(value) for key, value in shop.model_dump().items()}
-        lakehouse.create(EVENTS, properties)
         return
     there = recorded_shop(lakehouse)
     if (there.time_zone, there.currency) != (shop.time_zone, shop.currency):

@@ -17,7 +17,7 @@ from intent_spark.lakehouse.job import MISSING, STALE, THERE, Job, JobContext, P
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.labels import label
 from intent_spark.lakehouse.lakehouse import Build
-from intent_spark.lakehouse.shop import data_range, recorded_shop
+from intent_spark.lakehouse.shop import data_range, recorded_shop, touched_days, touched_within
 
 TABLE = "examples"
 
@@ -49,6 +49,7 @@ class BuildExamples(Job):
         profiles = _profile_versions(context, splits)
         request = {"splits": {d.isoformat(): s for d, s in sorted(splits.items())}, "horizon_days": horizon}
         request |= {"profiles": profiles, "label_event_types": context.settings.examples.label_event_types}
+        request |= {"labels": _label_versions(context, splits, horizon)}
         state = _state(context, request)
         items = [PlanItem(f"{TABLE} {day} ({split})", state) for day, split in sorted(splits.items())]
         return Plan(items, {"splits": splits, "horizon": horizon, "request": request})
@@ -115,6 +116,12 @@ def _profile_versions(context: JobContext, splits: dict[date, str]) -> dict[str,
             "the snapshots were built under different feature definitions; run build_profiles for them again."
         )
     return {day.isoformat(): builds[day.isoformat()].inputs for day in sorted(splits)}
+
+
+def _label_versions(context: JobContext, splits: dict[date, str], horizon: int) -> dict[str, int]:
+    """The version of events that last touched each label's window: a late purchase turns a label over."""
+    touched, window = touched_days(context.lakehouse), timedelta(days=horizon)
+    return {day.isoformat(): touched_within(touched, day, day + window) for day in sorted(splits)}
 
 
 def _state(context: JobContext, request: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from intent_spark.lakehouse.job import MISSING, STALE, THERE, Job, JobContext, P
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.labels import label
 from intent_spark.lakehouse.lakehouse import Build
-from intent_spark.lakehouse.shop import data_range
+from intent_spark.lakehouse.shop import data_range, touched_days, touched_within
 from intent_spark.models.directory import load_model
 from intent_spark.reports.evaluation import metric_rows, write
 from intent_spark.reports.table import text_table
@@ -51,7 +51,9 @@ class EvaluateScores(Job):
         _check_matured(context, options.as_of, horizon)
         there = context.lakehouse.newest_builds(EVALUATIONS.name).get(day)
         report = Path(options.report or context.lakehouse.path("report"))
-        state = MISSING if there is None else _state(there, version, report)
+        closes = options.as_of + timedelta(days=horizon)
+        labels = touched_within(touched_days(context.lakehouse), options.as_of, closes)
+        state = MISSING if there is None else _state(there, version, labels, report)
         inputs = {"scores_version": version, "model_dir": model_dir, "horizon": horizon, "report": report}
         return Plan([PlanItem(f"evaluation of scores {day}", state)], inputs)
 
@@ -89,9 +91,9 @@ def _check_matured(context: JobContext, as_of: date, horizon: int) -> None:
         )
 
 
-def _state(there: Build, scores_version: int, report: Path) -> str:
-    is_done = there.inputs["scores"] == scores_version and (report / "index.html").exists()
-    return THERE if is_done else STALE
+def _state(there: Build, scores_version: int, labels_version: int, report: Path) -> str:
+    is_same = there.inputs["scores"] == scores_version and there.inputs["events"] >= labels_version
+    return THERE if is_same and (report / "index.html").exists() else STALE
 
 
 def _outcomes(context: JobContext, as_of: date, horizon: int, inputs: dict[str, int]) -> DataFrame:

@@ -28,7 +28,9 @@ def segment(columns: list[str]) -> Column:
 def count_scores(outcomes: DataFrame, score: str) -> dict[str, ScoreHistogram]:
     """Histograms of a score column by segment, and ``all`` of them together. Users without the score are left out."""
     known = outcomes.where(F.col(score).isNotNull())
-    bucket = F.round(F.col(score) * STEPS).cast("int").alias("bucket")
+    # Never 0 or 1: rounding must not make a small probability an impossible one.
+    rounded = F.round(F.col(score) * STEPS).cast("int")
+    bucket = F.greatest(F.lit(1), F.least(F.lit(STEPS - 1), rounded)).alias("bucket")
     positives = F.sum(F.col("label").cast("bigint")).alias("positives")
     rows = known.groupBy("segment", bucket).agg(positives, F.count("*").alias("users")).collect()
     groups = {"all": rows} | {

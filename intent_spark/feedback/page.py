@@ -14,6 +14,7 @@ from intent_spark.lakehouse.shop import recorded_shop
 from intent_spark.models.directory import TrainedModel
 from intent_spark.reports.evaluation import Candidate, EvaluationPage
 
+SPLITS = ("train", "validation")
 NOTES = {
     MODEL: "sequence and profile, calibrated on validation",
     UNCALIBRATED: "the same before calibration",
@@ -63,7 +64,8 @@ def _segments(result: Evaluation) -> list[dict[str, Any]]:
 def _lineage(inputs: dict[str, int], model: TrainedModel) -> list[dict[str, Any]]:
     lineage, examples = model.manifest["lineage"], model.manifest["examples"]
     rows = [{"table": name, "version": version, "note": "read by this evaluation"} for name, version in inputs.items()]
-    rows.append({"table": "examples", "version": examples["version"], "note": f"training set, {lineage['splits']}"})
+    dates = [f"{split} {', '.join(d for d, s in lineage['splits'].items() if s == split)}" for split in SPLITS]
+    rows.append({"table": "examples", "version": examples["version"], "note": f"training set: {'; '.join(dates)}"})
     trained = [
         {"table": n, "version": v, "note": "read by the training set"} for n, v in lineage["table_versions"].items()
     ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
+from pyspark.errors import IllegalArgumentException
 from pyspark.sql import SparkSession
 
 from intent_spark.config.errors import UsageError
@@ -27,12 +28,13 @@ def list_files(spark: SparkSession, pattern: str) -> list[InputFile]:
     """
     jvm: Any = spark._jvm
     conf = spark._jsc.hadoopConfiguration()
-    path = jvm.org.apache.hadoop.fs.Path(pattern)
     try:
+        path = jvm.org.apache.hadoop.fs.Path(pattern)
         file_system = path.getFileSystem(conf)
         found = [file for status in file_system.globStatus(path) or [] for file in _walk(file_system, status)]
-    except Py4JJavaError as error:
-        reason = str(error.java_exception.getMessage()).splitlines()[0]
+    except (Py4JJavaError, IllegalArgumentException) as error:
+        said = error.java_exception.getMessage() if isinstance(error, Py4JJavaError) else error
+        reason = str(said).splitlines()[0]
         raise UsageError(
             f"input {pattern}: cannot be listed ({reason}); check the path and its permissions."
         ) from error

@@ -13,7 +13,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from intent_spark.config.errors import UsageError
+from intent_spark.config.errors import ContractError, UsageError
 from intent_spark.lakehouse.contract import TableContract
 
 # Training sets are pinned by version: a year of log and files must outlive Delta's 30 and 7 days.
@@ -74,8 +74,13 @@ class Lakehouse:
         return (reader if version is None else reader.option("versionAsOf", version)).load(self.path(name))
 
     def create(self, contract: TableContract, properties: dict[str, str] | None = None) -> None:
-        """Create the table with its contract's schema, properties and CHECK constraints, unless it is there."""
+        """Create the table with its contract's schema, properties and CHECK constraints, or add columns it lacks.
+
+        Raises:
+            ContractError: the table has a column of another type.
+        """
         if self.exists(contract.name):
+            self._add_columns(contract)
             return
         builder = DeltaTable.createIfNotExists(self.spark).location(self.path(contract.name))
         builder = builder.comment(contract.row).addColumns(contract.schema())
@@ -85,6 +90,20 @@ class Lakehouse:
         for key, value in (TABLE_PROPERTIES | checks | (properties or {})).items():
             builder = builder.property(key, value)
         builder.execute()
+
+    def _add_columns(self, contract: TableContract) -> None:
+        there = {field.name: field.dataType.simpleString() for field in self.read(contract.name).schema.fields}
+        wanted = {field.name: field.dataType.simpleString() for field in contract.schema().fields}
+        retyped = [f"{name} ({there[name]})" for name, kind in wanted.items() if there.get(name, kind) != kind]
+        if retyped:
+            raise ContractError(
+                f"table {contract.name}: another type is now declared for {', '.join(retyped)}; give it a new name."
+            )
+        if set(wanted) - set(there):
+            # No rows, only the schema: unlike ALTER TABLE this keeps the columns' metadata, which training reads.
+            nothing = self.spark.createDataFrame([], contract.schema())
+            writer = nothing.write.format("delta").mode("append").option("mergeSchema", "true")
+            writer.save(self.path(contract.name))
 
     def properties(self, name: str) -> dict[str, str]:
         """The table's properties."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -48,3 +50,17 @@ def spark_session(environment: EnvironmentSettings, name: str) -> SparkSession:
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     return spark
+
+
+@contextmanager
+def null_on_error(spark: SparkSession) -> Iterator[None]:
+    """Inside, new expressions give null where a value does not fit, instead of ending the job: for raw data only.
+
+    What an expression does is settled when its frame is made, so that frames may be run after the block.
+    """
+    before = str(spark.conf.get("spark.sql.ansi.enabled"))
+    spark.conf.set("spark.sql.ansi.enabled", "false")
+    try:
+        yield
+    finally:
+        spark.conf.set("spark.sql.ansi.enabled", before)

@@ -25,6 +25,23 @@ def recorded_shop(lakehouse: Lakehouse) -> ShopSettings:
     return ShopSettings.model_validate(values)
 
 
+def touched_days(lakehouse: Lakehouse) -> dict[date, int]:
+    """Each day with events, and the version of ``events`` that touched it last.
+
+    Raises:
+        UsageError: no ingestion was ever completed.
+    """
+    lakehouse.require("ingest_ledger", "ingest_events")
+    ledger = lakehouse.read("ingest_ledger").select("events_version", F.explode("days").alias("day", "rows"))
+    newest = ledger.groupBy("day").agg(F.max("events_version").alias("version"))
+    return {row["day"]: row["version"] for row in newest.orderBy("day").collect()}
+
+
+def touched_within(touched: dict[date, int], start: date, end: date) -> int:
+    """The version of ``events`` that last touched a day of [start, end); 0 if none did."""
+    return max((version for day, version in touched.items() if start <= day < end), default=0)
+
+
 def data_range(lakehouse: Lakehouse) -> tuple[date, date]:
     """The days that events cover, half-open: [first day, day after the last).
 

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ValidationError
 
 from intent_spark.config.errors import ContractError
 from intent_spark.config.model import ModelConfig
@@ -103,13 +104,24 @@ def load_model(model_dir: Path) -> TrainedModel:
     return TrainedModel(
         weights=weights,
         schema=FeatureSchema.from_json((model_dir / "schema.json").read_text(encoding="utf-8")),
-        config=ModelConfig.model_validate(_read_json(model_dir / "model.json")),
+        config=_config(model_dir),
         logistic=_logistic_from(logistic),
         calibration=PlattScaling(**_read_json(model_dir / "calibration.json")),
         metrics=_read_json(model_dir / "metrics.json"),
         history=_read_json(model_dir / "history.json"),
         manifest=_read_json(model_dir / "manifest.json"),
     )
+
+
+def _config(model_dir: Path) -> ModelConfig:
+    try:
+        return ModelConfig.model_validate(_read_json(model_dir / "model.json"))
+    except ValidationError as error:
+        key = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise ContractError(
+            f"{model_dir}/model.json: key '{key}' does not fit this version of the code; train again, "
+            "or run the version that the manifest names."
+        ) from error
 
 
 def content_hash(model_dir: Path) -> str:

@@ -47,7 +47,7 @@ def build_network(schema: FeatureSchema, config: ModelConfig) -> keras.Model:
     """An uncompiled model from the inputs of :meth:`Encoded.take` to logits float32 [n, 1].
 
     The encoder's vector and the profile go through dense layers; a linear path from the profile to the logit
-    beside them keeps what logistic regression knows (Cheng et al., Wide & Deep Learning, 2016).
+    beside them keeps what logistic regression knows (after Cheng et al., Wide & Deep Learning, 2016).
     """
     numeric = keras.Input((len(schema.inputs),), name="numeric")
     inputs: dict[str, Tensor] = {"numeric": numeric}

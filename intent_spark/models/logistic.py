@@ -89,7 +89,9 @@ def pick_logistic(
 
 def mean_log_loss(logits: FloatArray, rows: Labelled, sum_over_ranks: SumOverRanks = one_rank) -> float:
     """Weighted mean log loss over all ranks' rows, from logits: finite where a probability would be 0."""
-    losses = np.logaddexp(0.0, logits) - rows.labels * logits
+    # A diverged network's NaN is the caller's to judge: the loss is NaN then, without a warning.
+    with np.errstate(invalid="ignore"):
+        losses = np.logaddexp(0.0, logits) - rows.labels * logits
     loss, weight = sum_over_ranks(np.array([rows.weights @ losses, rows.weights.sum()]))
     return float(loss / weight)
 

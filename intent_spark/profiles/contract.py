@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from intent_spark.config.features import FeaturesConfig, WindowedFeature
+from intent_spark.config.features import INTERVAL_STATISTICS, FeaturesConfig, WindowedFeature
 from intent_spark.lakehouse.contract import Column, TableContract
 from intent_spark.profiles.partials import all_partials
 
@@ -13,7 +13,6 @@ LAST_EVENT = (
     "struct<event_time:timestamp,event_id:string,event_type:string,category:string,item_id:string,price:bigint>"
 )
 INTEGER_AGGREGATES = ("count", "sum", "min", "max", "active_days")
-INTERVAL_STATISTICS = ("mean", "std", "min", "max")
 
 
 def user_days_contract(features: FeaturesConfig) -> TableContract:
@@ -65,7 +64,7 @@ def feature_columns(features: FeaturesConfig) -> list[Column]:
         Column(
             f"{i.name}_{statistic}",
             "double",
-            f"{statistic} gap between days with such events",
+            f"{statistic} gap between days with {', '.join(i.event_types)}",
             "days",
             role="numeric",
         )

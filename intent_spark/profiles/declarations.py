@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from intent_spark.config.errors import UsageError
 from intent_spark.config.features import FeaturesConfig
-from intent_spark.profiles.contract import feature_columns
+from intent_spark.profiles.contract import feature_columns, user_days_contract
 from intent_spark.profiles.partials import all_partials
 
 EVENT_COLUMNS = (
@@ -27,8 +27,9 @@ def check_declarations(spark: SparkSession, features: FeaturesConfig) -> None:
     """Analyse every expression without running it.
 
     Raises:
-        UsageError: an expression names an unknown column or cannot be parsed.
+        UsageError: an expression names an unknown column or cannot be parsed, or two columns get one name.
     """
+    _check_partial_names(features)
     events = spark.createDataFrame([], EVENT_COLUMNS)
     _check(events, ((p.name, p.expression) for p in all_partials(features)), "an event")
     users = spark.createDataFrame([], USER_COLUMNS)
@@ -39,6 +40,16 @@ def check_declarations(spark: SparkSession, features: FeaturesConfig) -> None:
     for feature in features.derived:
         _check(profile, [(feature.name, feature.expression)], "the features before it")
         profile = profile.withColumn(feature.name, F.expr(feature.expression).cast("double"))
+
+
+def _check_partial_names(features: FeaturesConfig) -> None:
+    names = [column.name for column in user_days_contract(features).columns]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(
+            f"features.yaml: the columns of user_days for two features would both be named {', '.join(twice)}; "
+            "rename one of the features."
+        )
 
 
 def _check(frame: DataFrame, expressions: Iterable[tuple[str, str]], over: str) -> None:

@@ -23,7 +23,7 @@ from intent_spark.lakehouse.job import (
 )
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.lakehouse import Build
-from intent_spark.lakehouse.shop import data_range, recorded_shop
+from intent_spark.lakehouse.shop import data_range, recorded_shop, touched_days
 from intent_spark.profiles.contract import (
     definition_hash,
     partials_hash,
@@ -34,7 +34,7 @@ from intent_spark.profiles.declarations import check_declarations
 from intent_spark.profiles.merge import build_profile
 from intent_spark.profiles.user_days import user_days
 
-DAYS_PER_COMMIT = 31
+DAYS_PER_COMMIT = 92
 
 
 class BuildProfiles(Job):
@@ -60,18 +60,19 @@ class BuildProfiles(Job):
                 raise UsageError(
                     f"--as-of {as_of} is outside the data: events cover [{first}, {end}), so {first} < as_of <= {end}."
                 )
-        touched = _touched_days(context)
+        touched = touched_days(context.lakehouse)
         days = _day_items(context, touched, max(wanted))
         snapshots = _snapshot_items(context, touched, wanted)
         items = [*days.values(), *snapshots.values()]
         todo_days = [day for day, item in days.items() if item.state != THERE]
         todo_dates = [day for day, item in snapshots.items() if item.state != THERE]
-        return Plan(items, {"days": todo_days, "dates": todo_dates})
+        return Plan(items, {"days": todo_days, "dates": todo_dates, "events": max(touched.values())})
 
     def run(self, context: JobContext, options: Namespace, plan: Plan) -> Outcome:
         """Build what the plan lacks, oldest first, each part a commit of its own."""
         lakehouse = context.lakehouse
-        inputs = {"events": lakehouse.version("events")}
+        # Only what the ledger confirms: a batch that is still half ingested makes all this stale when it is done.
+        inputs = {"events": plan.inputs["events"]}
         inputs |= {"users": lakehouse.version("users")} if lakehouse.exists("users") else {}
         rows_in = _build_days(context, plan.inputs["days"], inputs)
         rows_out = sum(_build_snapshot(context, as_of, inputs) for as_of in plan.inputs["dates"])
@@ -91,13 +92,6 @@ def _wanted_dates(options: Namespace) -> list[date]:
     if options.step_days < 1:
         raise UsageError(f"--step-days {options.step_days} must be at least 1.")
     return day_range(options.start_date, options.end_date, options.step_days)
-
-
-def _touched_days(context: JobContext) -> dict[date, int]:
-    """Each day with events, and the version of events that touched it last."""
-    ledger = context.lakehouse.read("ingest_ledger").select("events_version", F.explode("days").alias("day", "rows"))
-    newest = ledger.groupBy("day").agg(F.max("events_version").alias("version"))
-    return {row["day"]: row["version"] for row in newest.orderBy("day").collect()}
 
 
 def _day_items(context: JobContext, touched: dict[date, int], latest: date) -> dict[date, PlanItem]:

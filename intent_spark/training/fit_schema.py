@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from pyspark.sql import Column, DataFrame, Row
+from pyspark.ml.functions import array_to_vector
+from pyspark.ml.stat import Summarizer
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DoubleType, FloatType, LongType, StructField
 
@@ -75,31 +78,36 @@ def fit_schema(examples: DataFrame, config: ModelConfig) -> FeatureSchema:
 
 
 def _fit_numeric(train: DataFrame, names: list[str]) -> tuple[NumericFeature, ...]:
+    """One pass over all columns as one vector: hundreds of aggregates take Spark a minute to compile."""
     if not names:
         return ()
-    fitted = train.agg(
-        F.count(F.lit(1)).alias("rows"),
-        *(part for number, name in enumerate(names) for part in _statistics(F.col(name), number)),
-    ).first()
+    values = [F.coalesce(_scaled(F.col(name)), F.lit(0.0)) for name in names]
+    known = [F.col(name).isNotNull().cast("double") for name in names]
+    vectors = train.select(array_to_vector(F.array(*values, *known)).alias("vector"))
+    summary = Summarizer.metrics("count", "sum", "normL2").summary(F.col("vector")).alias("s")
+    fitted = vectors.select(summary).select("s.*").first()
     assert fitted is not None
-    return tuple(_numeric_feature(fitted, name, number) for number, name in enumerate(names))
+    count, width = int(fitted["count"]), len(names)
+    sums, counts = fitted["sum"].toArray()[:width], fitted["sum"].toArray()[width:]
+    squares = fitted["normL2"].toArray()[:width] ** 2
+    return tuple(
+        _numeric_feature(name, float(sums[i]), float(squares[i]), int(counts[i]), count) for i, name in enumerate(names)
+    )
 
 
-def _statistics(column: Column, number: int) -> list[Column]:
+def _scaled(column: Column) -> Column:
     value = column.cast("double")
-    scaled = F.signum(value) * F.log1p(F.abs(value))
-    return [
-        F.count(value).alias(f"known_{number}"),
-        F.avg(scaled).alias(f"mean_{number}"),
-        F.stddev_pop(scaled).alias(f"std_{number}"),
-    ]
+    return F.signum(value) * F.log1p(F.abs(value))
 
 
-def _numeric_feature(fitted: Row, name: str, number: int) -> NumericFeature:
-    mean, std = _rounded(fitted[f"mean_{number}"]), _rounded(fitted[f"std_{number}"])
-    if not abs(mean) < float("inf") or not std < float("inf"):
+def _numeric_feature(name: str, total: float, squares: float, known: int, rows: int) -> NumericFeature:
+    if not math.isfinite(total) or not math.isfinite(squares):
         raise ContractError(f"Column {name} of the examples holds NaN or infinity: write null where it is not known.")
-    return NumericFeature(name, mean, std, nullable=fitted[f"known_{number}"] < fitted["rows"])
+    mean, square = total / max(known, 1), squares / max(known, 1)
+    variance = square - mean**2
+    # What rounding leaves of a constant's variance is no variance.
+    std = math.sqrt(variance) if variance > 1e-10 * square else 0.0
+    return NumericFeature(name, _rounded(mean), _rounded(std), nullable=known < rows)
 
 
 def _fit_sequence(train: DataFrame, field: StructField, config: ModelConfig) -> SequenceFeature:
@@ -108,8 +116,10 @@ def _fit_sequence(train: DataFrame, field: StructField, config: ModelConfig) -> 
     values = train.select(F.explode(field.name).alias("value"))
     element = field.dataType.elementType if isinstance(field.dataType, ArrayType) else None
     if isinstance(element, (LongType, FloatType, DoubleType)):
-        (numeric,) = _fit_numeric(values, ["value"])
-        return SequenceFeature(field.name, "number", mean=numeric.mean, std=numeric.std)
+        scaled = _scaled(F.col("value"))
+        fitted = values.agg(F.avg(scaled).alias("mean"), F.stddev_pop(scaled).alias("std")).first()
+        assert fitted is not None
+        return SequenceFeature(field.name, "number", mean=_rounded(fitted["mean"]), std=_rounded(fitted["std"]))
     return SequenceFeature(field.name, "vocabulary", _vocabulary(values, F.col("value"), config.vocabulary_cap))
 
 

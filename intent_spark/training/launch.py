@@ -90,13 +90,21 @@ def interface_of(host: str) -> str:
 def raise_rank_error(scratch: Path, cause: BaseException | None) -> None:
     """Raise the error that a rank wrote down: a refusal first, then one that is no echo of another rank's."""
     reports = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(scratch.glob("error-*.json"))]
-    reports.sort(key=lambda report: (not report["refused"], "HorovodInternalError" in report["traceback"]))
+    reports.sort(key=lambda report: (not report["refused"], _is_echo(report)))
     if not reports:
         raise RuntimeError(f"Training ended without a result and no rank said why: {cause}") from cause
     first = reports[0]
     if first["refused"]:
         raise ContractError(first["error"]) from cause
-    raise RuntimeError(f"Rank {first['rank']} failed: {first['error']}\n{first['traceback']}") from cause
+    who = f"Rank {first['rank']} failed"
+    if _is_echo(first):
+        who = f"A rank ended without a word (killed, or out of memory?); rank {first['rank']} then failed"
+    raise RuntimeError(f"{who}: {first['error']}\n{first['traceback']}") from cause
+
+
+def _is_echo(report: dict[str, Any]) -> bool:
+    """Whether the rank failed only because another one was gone."""
+    return "HorovodInternalError" in report["traceback"] or "Horovod has been shut down" in report["error"]
 
 
 class RankOutput:

@@ -23,7 +23,7 @@ from intent_spark.models.intent_net import (
     set_weights,
     traced_logits,
 )
-from intent_spark.models.logistic import mean_log_loss
+from intent_spark.models.logistic import LogisticModel, mean_log_loss
 from intent_spark.models.predictor import batched_logits
 from intent_spark.models.schema import FeatureSchema
 from intent_spark.training.collective import Collective
@@ -71,8 +71,23 @@ def new_network(schema: FeatureSchema, config: ModelConfig) -> keras.Model:
     return build_network(schema, config)
 
 
+def start_from_logistic(network: keras.Model, logistic: LogisticModel) -> None:
+    """Let the network begin as logistic regression, exactly; the deep part learns what that leaves unexplained.
+
+    The linear path is fixed at the fitted coefficients, the deep path's last layer begins at the intercept alone.
+    """
+    kernel, _ = network.get_layer("deep_logit").get_weights()
+    network.get_layer("deep_logit").set_weights([np.zeros_like(kernel), np.array([logistic.intercept])])
+    if len(logistic.coefficients):
+        wide = network.get_layer("wide_logit")
+        wide.set_weights([logistic.coefficients[:, None]])
+        wide.trainable = False
+
+
 def fit_network(network: keras.Model, data: RankData, config: ModelConfig, collective: Collective) -> TrainedNetwork:
     """Train until validation stops improving; the decision, being made of sums, is the same on every rank.
+
+    ``best_epoch`` is 0 where no epoch improves on the weights that the network came with.
 
     Raises:
         ContractError: a loss is not finite.
@@ -83,17 +98,20 @@ def fit_network(network: keras.Model, data: RankData, config: ModelConfig, colle
     step = train_step(network, optimizer, collective)
     logits = traced_logits(network)
     epochs: list[Epoch] = []
-    best, best_logits, best_epoch = get_weights(network), np.zeros(data.validation.rows), 0
+    best_logits = batched_logits(logits, data.validation.encoded, config.batch_size)
+    best_loss = mean_log_loss(best_logits, data.validation.labelled(), collective.sum)
+    best, best_epoch = get_weights(network), 0
     while len(epochs) < config.max_epochs and len(epochs) - best_epoch < config.patience:
         started = time.monotonic()
+        optimizer.learning_rate.assign(config.learning_rate * config.learning_rate_decay ** len(epochs))
         train_loss = _train_epoch(step, data, config, collective, len(epochs))
         rows_per_second = data.total_train_rows / (time.monotonic() - started)
         found = batched_logits(logits, data.validation.encoded, config.batch_size)
         loss = mean_log_loss(found, data.validation.labelled(), collective.sum)
         epochs.append(Epoch(len(epochs) + 1, train_loss, loss, rows_per_second))
         _check_and_log(epochs[-1], config, collective)
-        if best_epoch == 0 or loss < epochs[best_epoch - 1].validation_loss:
-            best, best_logits, best_epoch = get_weights(network), found, len(epochs)
+        if loss < best_loss:
+            best, best_logits, best_loss, best_epoch = get_weights(network), found, loss, len(epochs)
     set_weights(network, best)
     return TrainedNetwork(best, best_logits, epochs, best_epoch)
 

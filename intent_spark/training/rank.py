@@ -17,7 +17,7 @@ from intent_spark.config.errors import ContractError
 from intent_spark.config.log import configure_logging, step
 from intent_spark.config.model import ModelConfig
 from intent_spark.models.calibration import fit_platt
-from intent_spark.models.logistic import pick_logistic
+from intent_spark.models.logistic import LogisticModel, pick_logistic
 from intent_spark.models.schema import FeatureSchema
 from intent_spark.training.collective import Collective, HorovodRanks, OneRank
 from intent_spark.training.feed import ExampleTable, Share, read_share
@@ -68,7 +68,7 @@ def run(payload: str) -> int:
 
 
 def _train(task: RankTask, collective: Collective) -> None:
-    from intent_spark.training.loop_net import RankData, fit_network, new_network
+    from intent_spark.training.loop_net import RankData, fit_network, new_network, start_from_logistic
 
     network = new_network(task.schema, task.config)
     table = ExampleTable(task.examples, task.version)
@@ -77,9 +77,14 @@ def _train(task: RankTask, collective: Collective) -> None:
         train, total = read_share(table, "train", *place)
         validation, _ = read_share(table, "validation", *place)
         counts["train_rows"], counts["validation_rows"] = train.rows, validation.rows
+    with step("train_intent.logistic", rank=collective.rank) as counts:
+        strengths = task.config.logistic_l2
+        logistic, counts["validation_loss"] = pick_logistic(
+            train.labelled(), validation.labelled(), strengths, collective.sum
+        )
+    start_from_logistic(network, logistic)
     trained = fit_network(network, RankData(train, validation, total), task.config, collective)
-    with step("train_intent.baseline", rank=collective.rank):
-        result = _after_network(trained.validation_logits, train, validation, task, collective)
+    result = _measured(trained.validation_logits, logistic, validation, collective)
     result["history"] = [asdict(epoch) for epoch in trained.epochs]
     result["best_epoch"] = trained.best_epoch
     if collective.rank == 0:
@@ -87,13 +92,10 @@ def _train(task: RankTask, collective: Collective) -> None:
         (Path(task.scratch) / RESULT).write_text(json.dumps(result), encoding="utf-8")
 
 
-def _after_network(
-    logits: Any, train: Share, validation: Share, task: RankTask, collective: Collective
-) -> dict[str, Any]:
+def _measured(logits: Any, logistic: LogisticModel, validation: Share, collective: Collective) -> dict[str, Any]:
     """Calibration, logistic regression and the validation metrics of both, over all ranks."""
     labels, weights = validation.labels, validation.weights
     platt = fit_platt(logits, labels, weights, collective.sum)
-    logistic, _ = pick_logistic(train.labelled(), validation.labelled(), task.config.logistic_l2, collective.sum)
     scores = {
         "model": platt.probabilities(logits),
         "model_uncalibrated": 1.0 / (1.0 + np.exp(-logits)),

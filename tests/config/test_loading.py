@@ -71,7 +71,7 @@ def test_unknown_key_names_file_key_and_allowed(conf: Path) -> None:
     assert refusal(conf) == (
         f"{conf}/base.yaml: unknown key 'events.lookback_day'; "
         "allowed here: future_tolerance_hours, lookback_days, rows_per_file."
-    ) or "key 'events.lookback_days' is missing" in refusal(conf)
+    )
 
 
 def nodes(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

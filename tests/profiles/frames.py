@@ -11,10 +11,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from intent_spark.config.features import FeaturesConfig
-from intent_spark.config.shop import ShopSettings
 from intent_spark.events.contract import EVENTS, INGEST_LEDGER
-from intent_spark.events.shop import ensure_shop
 from intent_spark.lakehouse.lakehouse import Lakehouse
+from intent_spark.lakehouse.shop import SHOP_PREFIX
 from tests.profiles.naive_oracle import Event, Shop
 
 RAW = (
@@ -40,7 +39,8 @@ def events_frame(spark: SparkSession, events: Iterable[Event], zone: str) -> Dat
 
 def add_events(lakehouse: Lakehouse, events: list[Event], batch_id: str, zone: str = "UTC", horizon: int = 3) -> None:
     """What ingestion leaves behind: the events, their shop, and the ledger's row."""
-    ensure_shop(lakehouse, ShopSettings(time_zone=zone, currency="EUR", horizon_days=horizon), "test")
+    shop = {"time_zone": zone, "currency": "EUR", "horizon_days": str(horizon)}
+    lakehouse.create(EVENTS, {f"{SHOP_PREFIX}{key}": text for key, text in shop.items()})
     frame = events_frame(lakehouse.spark, events, zone).withColumn("batch_id", F.lit(batch_id)).coalesce(1)
     lakehouse.append_once(frame, EVENTS, batch_id)
     days = dict(Counter(Shop(zone).day(e.time) for e in events))

@@ -69,6 +69,8 @@ def test_two_horovod_ranks_train_one_model(spark: SparkSession, request_for_two:
         assert ((scores >= 0) & (scores <= 1)).all()
         loss = -np.mean(np.log(np.where(labels == 1, scores, 1 - scores)))
         assert loss == pytest.approx(result.metrics[name]["log_loss"], abs=1e-6)
+    from_pandas = cached_predictor(result.model_dir).predict_frame(validation.to_pandas())
+    np.testing.assert_array_equal(from_pandas.intent, predicted.intent)
     assert cached_predictor(result.model_dir) is cached_predictor(str(result.model_dir))
 
 
@@ -167,7 +169,9 @@ def test_a_refusal_counts_before_an_error_and_an_error_before_its_echo(tmp_path:
         text = json.dumps({"rank": rank, "refused": refused, "error": error, "traceback": error})
         (tmp_path / f"error-{rank}.json").write_text(text)
 
-    report(0, "HorovodInternalError: broken pipe")
+    report(0, "UnknownError: Horovod has been shut down")
+    with pytest.raises(RuntimeError, match="A rank ended without a word .*; rank 0 then failed: UnknownError"):
+        raise_rank_error(tmp_path, None)
     report(1, "OSError: disk full")
     with pytest.raises(RuntimeError, match="Rank 1 failed: OSError: disk full"):
         raise_rank_error(tmp_path, None)

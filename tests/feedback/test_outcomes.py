@@ -1,0 +1,87 @@
+"""Segments and counted scores, on frames of ten rows and some hundred."""
+
+from __future__ import annotations
+
+import random
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from intent_spark.config.errors import ContractError
+from intent_spark.config.settings import EvaluationSettings
+from intent_spark.feedback.evaluation import evaluate
+from intent_spark.feedback.outcomes import count_scores, segment
+from intent_spark.models.metrics import ScoreHistogram, auc, brier, calibration_error, log_loss, pr_auc
+
+
+def test_segments(spark: SparkSession) -> None:
+    rows = [
+        ("new", 30.0, 1.0),
+        ("regular", 30.0001, 30.0),
+        ("dormant", 400.0, 30.0001),
+        ("new", 0.5, 0.5),
+        ("regular", None, None),
+    ]
+    frame = spark.createDataFrame(rows, "wanted string, days_since_first_event double, days_since_event double")
+    found = frame.withColumn("found", segment(frame.columns)).where("found != wanted").collect()
+    assert found == []
+    assert {r[0] for r in frame.select(segment(["user_id"])).collect()} == {"regular"}, "neither feature is declared"
+    recency = frame.select("wanted", segment(["days_since_event"]).alias("found")).where("found = 'dormant'").collect()
+    assert [r["wanted"] for r in recency] == ["dormant"]
+
+
+def test_counts_lead_to_the_metrics_of_the_rows(spark: SparkSession) -> None:
+    rng = random.Random(3)
+    rows = [
+        (rng.choice(["new", "regular"]), round(0.001 + 0.99 * rng.random() ** 3, 4), rng.random()) for _ in range(400)
+    ]
+    rows = [(part, score, int(draw < score)) for part, score, draw in rows]
+    frame = spark.createDataFrame(rows, "segment string, intent double, label int")
+    found = count_scores(frame, "intent")
+    assert set(found) == {"all", "new", "regular"}
+    for part, histogram in found.items():
+        mine = [(score, label) for name, score, label in rows if part in ("all", name)]
+        raw = ScoreHistogram.from_scores(*zip(*mine, strict=True))
+        np.testing.assert_allclose(histogram.score, raw.score, rtol=0, atol=1e-12)
+        np.testing.assert_array_equal(histogram.positives, raw.positives)
+        np.testing.assert_array_equal(histogram.negatives, raw.negatives)
+        for metric in (auc, pr_auc, log_loss, brier, calibration_error):
+            assert metric(histogram) == pytest.approx(metric(raw), rel=1e-9)
+
+
+def test_rounding_moves_no_metric_that_is_read(spark: SparkSession) -> None:
+    """Scores are kept to six decimals; AUC and log loss must not show it."""
+    rng = random.Random(4)
+    rows = [("regular", score := rng.random() ** 4, int(rng.random() < score)) for _ in range(2000)]
+    counted = count_scores(spark.createDataFrame(rows, "segment string, intent double, label int"), "intent")["all"]
+    raw = ScoreHistogram.from_scores([r[1] for r in rows], [r[2] for r in rows])
+    assert auc(counted) == pytest.approx(auc(raw), abs=1e-5)
+    assert log_loss(counted) == pytest.approx(log_loss(raw), rel=1e-4)
+
+
+def test_a_surprise_costs_what_the_last_kept_decimal_says(spark: SparkSession) -> None:
+    """A buyer at 3e-7 must not be counted as one at exactly 0: that would cost 36 nats for nothing."""
+    rows = [("regular", 3e-7, 1), ("regular", 1 - 3e-7, 0), ("regular", 0.5, 1)]
+    counted = count_scores(spark.createDataFrame(rows, "segment string, intent double, label int"), "intent")["all"]
+    assert counted.score.tolist() == pytest.approx([1e-6, 0.5, 1 - 1e-6])
+
+
+def test_users_without_a_score_are_left_out(spark: SparkSession) -> None:
+    frame = spark.createDataFrame([("new", 0.5, 1), ("new", None, 1)], "segment string, intent double, label int")
+    found = count_scores(frame, "intent")
+    assert (found["all"].total, found["all"].total_positives) == (1.0, 1.0)
+    assert count_scores(frame.where(F.col("intent").isNull()), "intent") == {}
+
+
+@pytest.mark.parametrize(("label", "sentence"), [(0, "of 2 users 0 bought"), (1, "of 2 users 2 bought")])
+def test_nobody_or_everybody_bought(spark: SparkSession, label: int, sentence: str) -> None:
+    rows = [("new", 0.5, 0.4, 0.3, label), ("regular", 0.2, 0.1, 0.1, label)]
+    ddl = "segment string, calibrated_intent double, intent double, logistic_intent double, label int"
+    model: Any = SimpleNamespace(metrics={"model": {"auc": 0.7}})
+    limits = EvaluationSettings(auc_drop=0.03, calibration_error=0.05)
+    with pytest.raises(ContractError, match=sentence):
+        evaluate(spark.createDataFrame(rows, ddl), None, model, limits)

@@ -1,0 +1,129 @@
+"""The daily partials, on frames of ten rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from chispa import assert_df_equality
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from intent_spark.config.features import PreferredCategories
+from intent_spark.profiles.contract import partials_hash, user_days_contract
+from intent_spark.profiles.partials import all_partials
+from intent_spark.profiles.user_days import category_weights, last_events, user_days
+from tests.profiles.frames import at, derived, events_frame, small_features, windowed
+from tests.profiles.naive_oracle import Event
+
+TEN = [
+    Event("ann", "1", "view", at("2026-03-01", "23:59:59.999999"), "shoes", "i1", 100, 1),
+    Event("ann", "2", "view", at("2026-03-02", "00:00:00"), "shoes", "i1", 100, 1),
+    Event("ann", "3", "cart", at("2026-03-02", "00:00:00"), "hats", "i2", 250, 2),
+    Event("ann", "4", "purchase", at("2026-03-02", "09:00:00"), "hats", "i2", 250, 2),
+    Event("ann", "5", "purchase", at("2026-03-02", "10:00:00"), None, "i3", None, 1),
+    Event("ann", "6", "return", at("2026-03-02", "11:00:00"), "hats", "i2", 250, -1),
+    Event("bob", "7", "search", at("2026-03-02", "08:00:00"), "hats", None, None, None),
+    Event("bob", "8", "view", at("2026-03-02", "08:00:01"), None, "i9", 7, 1),
+    Event("cid", "9", "purchase", at("2026-03-01", "08:00:00"), "bags", "i4", 40, None),
+    Event("cid", "10", "purchase", at("2026-03-01", "08:00:00"), "caps", "i5", 60, 3),
+]
+
+
+def test_partials_of_ten_events(spark: SparkSession) -> None:
+    features = small_features(
+        windowed=[
+            windowed("n", "count", [1]),
+            windowed("spend", "sum", [1], event_types=["purchase"], value="price * quantity"),
+            windowed("price_mean", "mean", [1], value="price"),
+            windowed("top", "max", [1], value="price", event_types=["purchase"]),
+            windowed("since", "days_since_last", ["lifetime"]),
+        ],
+        derived=[],
+        intervals=[{"name": "gap", "event_types": ["purchase"]}],
+    )
+    days = user_days_contract(features).select(user_days(events_frame(spark, TEN, "UTC"), features))
+    found = days.withColumn("since_time", F.unix_micros("since_time")).drop("last_events", "category_weights")
+    noon = 1772323200_000_000  # 2026-03-01 00:00 UTC
+    hour = 3_600_000_000
+    rows: list[tuple[Any, ...]] = [
+        ("2026-03-01", "ann", 1, None, 100, 1, None, noon + 24 * hour - 1, None),
+        ("2026-03-02", "ann", 5, 500, 850, 4, 250, noon + 35 * hour, 1),
+        ("2026-03-02", "bob", 2, None, 7, 1, None, noon + 32 * hour + 1_000_000, None),
+        ("2026-03-01", "cid", 2, 180, 100, 2, 60, noon + 8 * hour, 1),
+    ]
+    names = [
+        "event_date",
+        "user_id",
+        "n",
+        "spend",
+        "price_mean_sum",
+        "price_mean_count",
+        "top",
+        "since_time",
+        "gap_day",
+    ]
+    types = ["string", "string", "long", "long", "long", "long", "long", "long", "int"]
+    ddl = ", ".join(f"{name} {kind}" for name, kind in zip(names, types, strict=True))
+    wanted = spark.createDataFrame(rows, ddl).withColumn("event_date", F.to_date("event_date"))
+    assert_df_equality(found, wanted, ignore_row_order=True, ignore_nullable=True, ignore_metadata=True)
+
+
+def test_last_events_are_bounded_and_ties_break_by_id(spark: SparkSession) -> None:
+    newest = events_frame(spark, TEN, "UTC").groupBy("user_id", "event_date").agg(last_events(3))
+    found = newest.select("user_id", F.dayofmonth("event_date").alias("day"), "last_events.event_id")
+    rows = [("ann", 1, ["1"]), ("ann", 2, ["6", "5", "4"]), ("bob", 2, ["8", "7"]), ("cid", 1, ["9", "10"])]
+    wanted = spark.createDataFrame(rows, "user_id string, day int, event_id array<string>")
+    assert_df_equality(found, wanted, ignore_row_order=True, ignore_nullable=True, ignore_metadata=True)
+
+    shared = events_frame(spark, TEN, "UTC").where("user_id = 'ann' and event_date = '2026-03-02'")
+    tie = shared.where("hour(event_time) = 0").groupBy("user_id").agg(last_events(1)).first()
+    assert tie is not None
+    assert [event.event_id for event in tie["last_events"]] == ["3"], "of equal times the larger id is the later event"
+
+
+def test_category_weights_by_type(spark: SparkSession) -> None:
+    preferred = PreferredCategories(count=3, window_days=5, weights={"view": 1, "cart": 3, "purchase": 5})
+    found = category_weights(events_frame(spark, TEN, "UTC"), preferred)
+    told = found.select("user_id", F.dayofmonth("event_date").alias("day"), F.to_json("category_weights").alias("met"))
+    rows = [
+        ("ann", 1, '[{"category":"shoes","weight":1}]'),
+        ("ann", 2, '[{"category":"hats","weight":8},{"category":"shoes","weight":1}]'),
+        ("cid", 1, '[{"category":"bags","weight":5},{"category":"caps","weight":5}]'),
+    ]  # bob: a search has no weight here, and his view has no category
+    wanted = spark.createDataFrame(rows, "user_id string, day int, met string")
+    assert_df_equality(told, wanted, ignore_row_order=True, ignore_nullable=True, ignore_metadata=True)
+
+
+def test_one_definition_is_kept_once() -> None:
+    """Two features over the same events share a column, whatever they are called."""
+    twins = small_features(
+        windowed=[
+            windowed("n", "count", [1]),
+            windowed("m", "count", [7]),
+            windowed("days", "active_days", [1], event_types=["purchase"]),
+        ],
+        derived=[],
+        intervals=[{"name": "gap", "event_types": ["purchase"]}],
+    )
+    assert [p.name for p in all_partials(twins)] == ["n", "days_day"]
+
+
+@pytest.mark.parametrize(
+    ("change", "moves"),
+    [
+        ({"derived": [derived("other", "n_7d + 1")]}, False),
+        ({"windowed": [windowed("n", "count", [1, 2, 7, 30]), windowed("buys", "count", [7])]}, True),
+        ({"sequence": {"length": 9, "window_days": 6}}, True),
+        ({"sequence": {"length": 4, "window_days": 60}}, False),
+        ({"preferred_categories": {"count": 3, "window_days": 5, "weights": {"view": 2}}}, True),
+        (
+            {"preferred_categories": {"count": 9, "window_days": 50, "weights": {"view": 1, "cart": 2, "purchase": 4}}},
+            False,
+        ),
+    ],
+)
+def test_days_are_only_rebuilt_for_what_they_hold(change: dict[str, Any], moves: bool) -> None:
+    if "windowed" in change:
+        change = change | {"derived": []}
+    assert (partials_hash(small_features(**change)) != partials_hash(small_features())) is moves

@@ -1,0 +1,46 @@
+"""A model directory with random weights, small enough to score ten users in a test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from intent_spark.config.loading import load_settings
+from intent_spark.models.calibration import PlattScaling
+from intent_spark.models.directory import TrainedModel, save_model
+from intent_spark.models.intent_net import build_network, get_weights
+from intent_spark.models.logistic import LogisticModel
+from intent_spark.models.registry import promote
+from intent_spark.models.schema import CategoricalFeature, FeatureSchema, NumericFeature, SequenceFeature
+
+SCHEMA = FeatureSchema(
+    numeric=(NumericFeature("n_7d", 1.0, 2.0),),
+    categorical=(CategoricalFeature("top_category_1", ("c",)),),
+    sequences=(
+        SequenceFeature("seq_event_type", "vocabulary", ("view", "purchase")),
+        SequenceFeature("seq_gap_seconds", "number", mean=5.0, std=2.0),
+    ),
+    max_length=8,
+)
+
+
+def register(models: Path, definition: str, horizon: int = 3, auc: float = 0.7) -> Path:
+    """Save a model of ``SCHEMA`` and make it the live one."""
+    sizes = {"embedding_size": 2, "hidden_units": 2, "dense_units": [2], "max_length": 8, "hashed_sequences": []}
+    config = load_settings().model.model_copy(update=sizes)
+    lineage = {
+        "definition_hash": definition, "horizon_days": horizon, "splits": {}, "table_versions": {"events": 0},
+        "code_version": "0",
+    }  # fmt: skip
+    model = TrainedModel(
+        weights=get_weights(build_network(SCHEMA, config)),
+        schema=SCHEMA,
+        config=config,
+        logistic=LogisticModel(np.linspace(-1, 1, len(SCHEMA.inputs)), -1.0, 0.01),
+        calibration=PlattScaling(0.9, 0.1),
+        metrics={"model": {"auc": auc}},
+        history=[],
+        manifest={"lineage": lineage, "examples": {"version": 0}},
+    )
+    return promote(models, save_model(model, models).name)
