@@ -20,6 +20,7 @@ from intent_spark.lakehouse.files import list_files
 from intent_spark.lakehouse.job import MISSING, STALE, THERE, Job, JobContext, Plan, PlanItem
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.lakehouse import Build
+from intent_spark.lakehouse.session import null_on_error
 
 
 class IngestDimension(Job):
@@ -56,11 +57,19 @@ class IngestDimension(Job):
         key = self.contract.keys[0]
         columns = {key: dimension.key, "valid_from": dimension.valid_from, **dimension.columns}
         try:
-            mapped = raw.select(*[F.expr(expression).alias(name) for name, expression in columns.items()])
+            with null_on_error(context.spark):
+                mapped = raw.select(*[F.expr(expression).alias(name) for name, expression in columns.items()])
+                arriving = self.contract.select(mapped.withColumn("valid_to", F.lit(None).cast("date")))
         except AnalysisException as error:
             problem = (error.getMessage() or str(error)).splitlines()[0]
             raise ContractError(f"the mapping of {self.section} does not fit the data: {problem}") from error
-        return self.contract.select(mapped.withColumn("valid_to", F.lit(None).cast("date")))
+        unusable = arriving.where(F.col(key).isNull() | F.col("valid_from").isNull()).count()
+        if unusable:
+            raise ContractError(
+                f"{unusable} rows of {dimension.path} have no {key} or no valid_from as source maps them; "
+                "mend the mapping or the file."
+            )
+        return arriving
 
     def _state(self, context: JobContext, arriving: DataFrame) -> str:
         if not context.lakehouse.exists(self.contract.name):

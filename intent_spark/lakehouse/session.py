@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -45,11 +49,20 @@ def spark_conf(environment: EnvironmentSettings) -> dict[str, str]:
 def spark_session(environment: EnvironmentSettings, name: str) -> SparkSession:
     """The session of a job, a notebook or a test; a second call returns the running one."""
     builder = SparkSession.Builder().appName(f"intent_spark {name}").master(environment.master)
+    builder = builder.config("spark.sql.warehouse.dir", _catalogue_folder())
     for key, value in spark_conf(environment).items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     return spark
+
+
+@cache
+def _catalogue_folder() -> str:
+    """Spark makes this folder, by default wherever the job stands; our tables lie elsewhere and nothing enters it."""
+    folder = tempfile.mkdtemp(prefix="intent_spark-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @contextmanager

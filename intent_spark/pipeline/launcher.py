@@ -1,10 +1,17 @@
-"""``spark-submit.sh JOB …``: checks the configuration, then hands the job to Spark's own spark-submit."""
+"""``spark-submit.sh JOB …``: checks the configuration, then runs the job as the driver of Spark's own spark-submit.
+
+The job is started first and starts Spark's launcher itself (``PYSPARK_SUBMIT_ARGS``). The other way about, Spark would
+join the job's standard error to its standard output, and put the executors' wheel before the checkout.
+"""
 
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -47,9 +54,9 @@ def _answer(words: list[str]) -> int | None:
 
 def _launch(name: str, *rest: str) -> NoReturn:
     environment = load_settings(_value(rest, "--env") or "local", _values(rest, "--set")).environment
-    command = [*submit_command(environment, name), str(_script(name)), *rest]
+    variables = _process_environment(environment, submit_options(environment, name))
     _silence_incubator_warning()
-    os.execvpe(command[0], command, _process_environment(environment))
+    os.execvpe(sys.executable, [sys.executable, str(_script(name)), *rest], variables)
 
 
 def _script(name: str) -> Path:
@@ -85,27 +92,19 @@ def job_names() -> list[str]:
     return sorted(path.stem for path in jobs_folder().glob("*.py") if not path.stem.startswith("_"))
 
 
-def submit_command(environment: EnvironmentSettings, name: str) -> list[str]:
-    """Spark's launcher with all that must be known before the JVM starts."""
-    from intent_spark.lakehouse.session import (
-        spark_conf,
-    )  # pyspark takes a second that --help need not wait for
+def submit_options(environment: EnvironmentSettings, name: str) -> list[str]:
+    """What Spark's launcher must know before the JVM starts."""
+    from intent_spark.lakehouse.session import spark_conf  # pyspark takes a second that --help need not wait for
 
     conf = spark_conf(environment)
     logging_file = PACKAGE.parent / "conf" / "log4j2.properties"
     logging_file = logging_file if logging_file.exists() else PACKAGE / "conf" / "log4j2.properties"
     conf["spark.driver.extraJavaOptions"] = f"-Dlog4j2.configurationFile=file:{logging_file}"
     conf["spark.ui.showConsoleProgress"] = str(sys.stderr.isatty()).lower()
-    command = [str(_spark_submit()), "--master", environment.master, "--name", f"intent_spark {name}"]
+    options = ["--master", environment.master, "--name", f"intent_spark {name}"]
     for key, value in sorted(conf.items()):
-        command += ["--conf", f"{key}={value}"]
-    return [*command, "--py-files", str(_wheel())] if environment.ship_package else command
-
-
-def _spark_submit() -> Path:
-    import pyspark
-
-    return Path(os.environ.get("SPARK_HOME") or Path(pyspark.__file__).parent) / "bin" / "spark-submit"
+        options += ["--conf", f"{key}={value}"]
+    return [*options, "--py-files", str(_wheel())] if environment.ship_package else options
 
 
 def _wheel() -> Path:
@@ -116,16 +115,30 @@ def _wheel() -> Path:
             f"{root} has no setup.py to build the executors' wheel from; set environment.ship_package=false."
         )
     target = root / "build" / "wheel"
-    command = [sys.executable, "setup.py", "-q", "bdist_wheel", "--dist-dir", str(target)]
-    done = subprocess.run(command, cwd=root, check=False, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [
+            sys.executable,
+            "setup.py",
+            "-q",
+            "egg_info",
+            "--egg-base",
+            scratch,
+            "build",
+            "--build-base",
+            scratch,
+        ]
+        command += ["bdist_wheel", "--dist-dir", str(target)]
+        done = subprocess.run(command, cwd=root, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         raise UsageError(f"the wheel for the executors could not be built: {done.stderr.strip().splitlines()[-1]}")
-    return max(target.glob("intent_spark-*.whl"), key=lambda wheel: wheel.stat().st_mtime)
+    wheel = max(target.glob("intent_spark-*.whl"), key=lambda file: file.stat().st_mtime)
+    # Python workers import from archives that Spark knows by their ending, and .whl is not among these.
+    return Path(shutil.copy(wheel, target / "intent_spark.zip"))
 
 
-def _process_environment(environment: EnvironmentSettings) -> dict[str, str]:
+def _process_environment(environment: EnvironmentSettings, options: list[str]) -> dict[str, str]:
     variables = dict(os.environ)
-    variables["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    variables["PYSPARK_SUBMIT_ARGS"] = shlex.join([*options, "pyspark-shell"])
     variables.setdefault("PYSPARK_PYTHON", environment.python or sys.executable)
     if environment.master.startswith("local"):
         variables.setdefault("SPARK_LOCAL_IP", "127.0.0.1")

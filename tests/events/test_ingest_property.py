@@ -60,7 +60,7 @@ def naive_reason(row: dict[str, Any]) -> bool:
         return False
     if not blank(row["price"]) and (row["price"] not in ("1.25", "0", "1e3") or row["currency"] == "USD"):
         return False
-    return row["quantity"] in ("1", "2", "-1", "1.0")
+    return row["quantity"] in ("1", "2", "-1")  # "1.0" is no whole number as Spark reads one
 
 
 def naive_counts(files: list[list[str]]) -> tuple[int, set[str], int]:

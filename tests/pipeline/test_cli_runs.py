@@ -33,7 +33,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def sentence(done: subprocess.CompletedProcess[str]) -> str:
     """What the person is told: the one line that is no log line."""
-    shown = output(done)
+    shown = done.stderr
     assert "Traceback" not in shown and "\tat " not in shown, shown[-2000:]
     logged = (" INFO ", " WARNING ", " ERROR ", "WARNING: ")
     told = [line for line in shown.splitlines() if not any(level in line for level in logged)]
@@ -42,7 +42,7 @@ def sentence(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def output(done: subprocess.CompletedProcess[str]) -> str:
-    """Both streams: Spark's own spark-submit joins the standard error of a Python driver to its standard output."""
+    """Both streams."""
     return done.stderr + done.stdout
 
 

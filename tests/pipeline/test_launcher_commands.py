@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What would have been started."""
     calls: list[Any] = []
     monkeypatch.setattr(os, "execvpe", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(launcher, "_silence_incubator_warning", lambda: None)
     monkeypatch.setattr(launcher, "_wheel", lambda: Path("/w/intent_spark.whl"))
     return calls
 
@@ -31,14 +33,15 @@ def test_a_job_is_handed_to_spark_with_the_environments_settings(
 ) -> None:
     monkeypatch.delenv("SPARK_LOCAL_IP", raising=False)
     launch("ingest_events", "--set", "environment.driver_memory=1234m", "--source", "x", "--set=events.lookback_days=3")
-    [(program, command, environment)] = started
-    assert Path(program).name == "spark-submit" and program == command[0]
+    [(program, words, environment)] = started
+    command = shlex.split(environment["PYSPARK_SUBMIT_ARGS"])
+    assert program == words[0] == sys.executable
+    assert command[-1] == "pyspark-shell"
     assert command[command.index("--master") + 1] == "local[*]"
     assert "spark.driver.memory=1234m" in command
     assert "spark.sql.session.timeZone=UTC" in command
-    script = next(n for n, word in enumerate(command) if word.endswith("/jobs/ingest_events.py"))
-    assert command[script + 1 :][:2] == ["--set", "environment.driver_memory=1234m"]
-    assert environment["PYSPARK_DRIVER_PYTHON"] == sys.executable
+    assert words[1].endswith("/jobs/ingest_events.py")
+    assert words[2:4] == ["--set", "environment.driver_memory=1234m"]
     assert environment["SPARK_LOCAL_IP"] == "127.0.0.1"
     assert "--py-files" not in command
 
@@ -46,7 +49,8 @@ def test_a_job_is_handed_to_spark_with_the_environments_settings(
 def test_a_cluster_is_sent_the_package(started: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SPARK_LOCAL_IP", raising=False)
     launch("score_users", "--env=standalone", "--set", "environment.master=spark://h:7077")
-    [(_, command, environment)] = started
+    [(_, _, environment)] = started
+    command = shlex.split(environment["PYSPARK_SUBMIT_ARGS"])
     assert command[command.index("--master") + 1] == "spark://h:7077"
     assert command[command.index("--py-files") + 1] == "/w/intent_spark.whl"
     assert "spark.executor.memory=2g" in command
