@@ -7,6 +7,7 @@ from intent_spark.lakehouse.contract import Column, TableContract
 VALIDITY = (
     Column("valid_from", "date", "first day on which the row holds", nullable=False),
     Column("valid_to", "date", "first day on which it holds no more; null while it does"),
+    Column("stated_on", "array<date>", "the days of the statements that said so", nullable=False),
 )
 
 USERS = TableContract(

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from typing import ClassVar
 
 from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from intent_spark.config.errors import ContractError, UsageError
@@ -14,10 +14,10 @@ from intent_spark.config.loading import load_source
 from intent_spark.config.log import step
 from intent_spark.config.source import FORMATS, DimensionMapping, SourceMapping
 from intent_spark.dimensions.contract import ITEMS, USERS
-from intent_spark.dimensions.validity import merge_versions
+from intent_spark.dimensions.validity import date_changes, merge_versions
 from intent_spark.lakehouse.contract import TableContract
 from intent_spark.lakehouse.files import list_files
-from intent_spark.lakehouse.job import MISSING, STALE, THERE, Job, JobContext, Plan, PlanItem
+from intent_spark.lakehouse.job import MISSING, STALE, THERE, Job, JobContext, Plan, PlanItem, iso_day
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.lakehouse import Build
 from intent_spark.lakehouse.session import null_on_error
@@ -34,6 +34,7 @@ class IngestDimension(Job):
         parser.add_argument("--source", required=True, help="a mapping in conf/sources/")
         parser.add_argument("--format", choices=FORMATS, help="the files' format (default: the mapping's)")
         parser.add_argument("--input", required=True, help="folder of raw data that the mapping's path lies in")
+        parser.add_argument("--date", type=iso_day, help="the snapshot's day: what it changes holds from then on")
 
     def plan(self, context: JobContext, options: Namespace) -> Plan:
         """Whether the snapshot brings a version that the table lacks."""
@@ -41,8 +42,16 @@ class IngestDimension(Job):
         dimension: DimensionMapping | None = getattr(mapping, self.section)
         if dimension is None:
             raise UsageError(f"source {options.source} maps no {self.section}; add a section '{self.section}' to it.")
-        files = [file.path for file in list_files(context.spark, f"{options.input.rstrip('/')}/{dimension.path}")]
+        if "{date}" in dimension.path and options.date is None:
+            raise UsageError(
+                f"source {options.source} has a {self.section} file for each day; say which with --date DAY."
+            )
+        path = f"{options.input.rstrip('/')}/{dimension.path}".replace("{date}", str(options.date))
+        files = [file.path for file in list_files(context.spark, path)]
         arriving = self._arriving(context, files, mapping, dimension)
+        if options.date and context.lakehouse.exists(self.contract.name):
+            there = context.lakehouse.read(self.contract.name)
+            arriving = date_changes(arriving, there, self.contract.keys[0], options.date)
         state = self._state(context, arriving)
         return Plan([PlanItem(f"{self.contract.name} from {dimension.path}", state)], {"arriving": arriving})
 
@@ -59,7 +68,7 @@ class IngestDimension(Job):
         try:
             with null_on_error(context.spark):
                 mapped = raw.select(*[F.expr(expression).alias(name) for name, expression in columns.items()])
-                arriving = self.contract.select(mapped.withColumn("valid_to", F.lit(None).cast("date")))
+                arriving = self.contract.select(mapped.withColumns(_open()))
         except AnalysisException as error:
             problem = (error.getMessage() or str(error)).splitlines()[0]
             raise ContractError(f"the mapping of {self.section} does not fit the data: {problem}") from error
@@ -110,3 +119,8 @@ class IngestItems(IngestDimension):
     description: ClassVar[str] = "Read a snapshot of items into the dimension 'items', valid from–to."
     contract: ClassVar[TableContract] = ITEMS
     section: ClassVar[str] = "items"
+
+
+def _open() -> dict[str, Column]:
+    """A row as it arrives: its end is not known, and its own day states it."""
+    return {"valid_to": F.lit(None).cast("date"), "stated_on": F.array("valid_from")}

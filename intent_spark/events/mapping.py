@@ -17,6 +17,8 @@ from intent_spark.lakehouse.session import null_on_error
 # Currencies that have no cents (ISO 4217); all others met here have two digits.
 WHOLE_CURRENCIES = ("CLP", "ISK", "JPY", "KRW", "VND")
 # Seconds from the year 1900 to 9999: what lies outside is no shop's event, and calendars disagree about it.
+# In minor units; a larger amount is garbage, and sums of such would overflow.
+LARGEST_AMOUNT = 10**13
 FIRST_SECOND, LAST_SECOND = -2_208_988_800, 253_402_214_400
 
 
@@ -92,7 +94,7 @@ def time_column(field: TimeField) -> Column:
     if field.format == "iso":
         # Spark completes a time of day by the current day: only a text that begins with a day is asked.
         parsed = F.when(text.rlike(r"^\s*\d{4}-\d"), F.expr(f"try_cast({field.value} as timestamp)"))
-        has_offset = text.rlike(r"(Z|[+-]\d\d:?\d\d)\s*$")
+        has_offset = text.rlike(r"(Z|:\d\d(\.\d+)?\s?[+-]\d{1,2}(:?\d\d)?)\s*$")
         return _in_range(F.when(has_offset, parsed).otherwise(F.to_utc_timestamp(parsed, field.zone)))
     # A signed year of five digits and more overflows even in try_to_timestamp.
     short = F.when(~text.rlike(r"[+-]\d{5}"), text)
@@ -124,7 +126,8 @@ def _reason(mapping: SourceMapping, tolerance_hours: int) -> Column:
         (F.col("event_time") > latest, "future"),
         (has_price & (F.col("price").isNull() | (F.col("price") < 0)), "bad_price"),
         (has_price & (F.col("raw_currency") != mapping.shop.currency), "foreign_currency"),
-        (F.col("quantity").isNull(), "bad_quantity"),
+        (F.col("quantity").isNull() | (F.col("quantity") < 0), "bad_quantity"),
+        (F.col("price") * F.abs("quantity").cast("decimal(10,0)") > LARGEST_AMOUNT, "bad_price"),
     ]
     return F.coalesce(*[F.when(broken, F.lit(name)) for broken, name in rules])
 

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from intent_spark.config.errors import ContractError, UsageError
 from intent_spark.config.log import step
 from intent_spark.examples.splits import default_dates, split_dates
-from intent_spark.lakehouse.job import MISSING, STALE, THERE, Job, JobContext, Plan, PlanItem, iso_day
+from intent_spark.lakehouse.job import MISSING, STALE, THERE, Job, JobContext, Plan, PlanItem, iso_day, positive
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.labels import label
 from intent_spark.lakehouse.lakehouse import Build
@@ -35,20 +35,22 @@ class BuildExamples(Job):
         parser.add_argument("--validation-as-of", type=iso_day, help="the validation date")
         parser.add_argument("--test-as-of", type=iso_day, help="the test date, if examples shall hold it")
         parser.add_argument(
-            "--horizon-days", type=int, help="days after as_of that the label looks at (default: the shop's)"
+            "--horizon-days", type=positive, help="days after as_of that the label looks at (default: the shop's)"
         )
 
     def plan(self, context: JobContext, options: Namespace) -> Plan:
         """The snapshots of each split, checked for maturity and for being there."""
         shop = recorded_shop(context.lakehouse)
         horizon = options.horizon_days or shop.horizon_days
-        if horizon < 1:
-            raise UsageError(f"--horizon-days {horizon} must be at least 1.")
         splits = _splits(context, options, horizon)
         _check_matured(context, splits, horizon)
         profiles = _profile_versions(context, splits)
         request = {"splits": {d.isoformat(): s for d, s in sorted(splits.items())}, "horizon_days": horizon}
-        request |= {"profiles": profiles, "label_event_types": context.settings.examples.label_event_types}
+        request |= {
+            "definition": _definition(context, splits),
+            "profiles": profiles,
+            "label_event_types": context.settings.examples.label_event_types,
+        }
         request |= {"labels": _label_versions(context, splits, horizon)}
         state = _state(context, request)
         items = [PlanItem(f"{TABLE} {day} ({split})", state) for day, split in sorted(splits.items())]
@@ -59,15 +61,22 @@ class BuildExamples(Job):
         lakehouse, splits = context.lakehouse, plan.inputs["splits"]
         inputs = {name: lakehouse.version(name) for name in ("profiles", "events")}
         with step("build_examples.write", dates=len(splits)) as counts:
-            frame = _examples(context, splits, plan.inputs["horizon"], inputs)
-            definition = lakehouse.newest_builds("profiles")[max(splits).isoformat()].definition
+            frame = _examples(context, splits, plan.inputs["horizon"], inputs).persist()
+            per_split = _counts(frame)
+            counts |= {split: row["users"] for split, row in per_split.items()}
+            manifest = plan.inputs["request"] | {"counts": per_split}
             build = Build(
-                self.name, [d.isoformat() for d in sorted(splits)], inputs, definition, plan.inputs["request"]
+                self.name,
+                [d.isoformat() for d in sorted(splits)],
+                inputs,
+                plan.inputs["request"]["definition"],
+                manifest,
             )
             lakehouse.overwrite(frame, TABLE, ("as_of",), build)
-            per_split = _counts(lakehouse.read(TABLE))
-            counts |= {split: row["users"] for split, row in per_split.items()}
-        rows = sum(row["users"] for row in per_split.values())
+            frame.unpersist()
+        rows = lakehouse.read(TABLE).count()
+        if rows != sum(row["users"] for row in per_split.values()):
+            raise RuntimeError(f"{TABLE} holds {rows} rows where {per_split} were made")
         told = "; ".join(f"{s} {r['users']} rows, base rate {r['base_rate']:.4f}" for s, r in per_split.items())
         return Outcome(f"version {lakehouse.version(TABLE)}: {told}", rows, rows, inputs)
 
@@ -118,6 +127,10 @@ def _profile_versions(context: JobContext, splits: dict[date, str]) -> dict[str,
     return {day.isoformat(): builds[day.isoformat()].inputs for day in sorted(splits)}
 
 
+def _definition(context: JobContext, splits: dict[date, str]) -> str:
+    return context.lakehouse.newest_builds("profiles")[max(splits).isoformat()].definition
+
+
 def _label_versions(context: JobContext, splits: dict[date, str], horizon: int) -> dict[str, int]:
     """The version of events that last touched each label's window: a late purchase turns a label over."""
     touched, window = touched_days(context.lakehouse), timedelta(days=horizon)
@@ -128,7 +141,8 @@ def _state(context: JobContext, request: dict[str, Any]) -> str:
     builds = context.lakehouse.builds(TABLE) if context.lakehouse.exists(TABLE) else []
     if not builds:
         return MISSING
-    return THERE if builds[0][1].details == request else STALE
+    asked = {key: value for key, value in builds[0][1].details.items() if key != "counts"}
+    return THERE if asked == request else STALE
 
 
 def _examples(context: JobContext, splits: dict[date, str], horizon: int, inputs: dict[str, int]) -> DataFrame:

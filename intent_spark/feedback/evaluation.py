@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
 
-from intent_spark.config.errors import ContractError
 from intent_spark.config.settings import EvaluationSettings
 from intent_spark.feedback.decision import Decision, decide
 from intent_spark.feedback.outcomes import count_scores
@@ -44,23 +43,11 @@ def evaluate(
         truth: true probabilities by user, where the shop is simulated.
         model: the model that scored.
         limits: when to ask for a new one.
-
-    Raises:
-        ContractError: nobody bought, or everybody.
     """
     columns = {MODEL: "calibrated_intent", UNCALIBRATED: "intent", LOGISTIC: "logistic_intent"}
     if truth is not None:
         outcomes = outcomes.join(truth, on="user_id", how="left")
         columns |= {CEILING: "p_filter", HIDDEN: "p_state"}
     histograms = {name: count_scores(outcomes, column) for name, column in columns.items()}
-    _check_both_outcomes(histograms[MODEL][ALL])
     live, logistic = summary(histograms[MODEL][ALL]), summary(histograms[LOGISTIC][ALL])
     return Evaluation(histograms, decide(live, logistic, model.metrics["model"]["auc"], limits))
-
-
-def _check_both_outcomes(scores: ScoreHistogram) -> None:
-    if min(scores.total_positives, scores.total_negatives) == 0:
-        raise ContractError(
-            f"of {scores.total:.0f} users {scores.total_positives:.0f} bought, so no ranking can be measured; "
-            "evaluate a date with buyers and others, or a longer horizon."
-        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from datetime import date, timedelta
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -14,8 +14,9 @@ from intent_spark.config.errors import ContractError, UsageError
 from intent_spark.config.log import step
 from intent_spark.feedback.contract import EVALUATIONS, OUTCOMES
 from intent_spark.feedback.evaluation import Evaluation, evaluate
-from intent_spark.feedback.outcomes import segment
+from intent_spark.feedback.outcomes import check_both_outcomes, segment
 from intent_spark.feedback.page import page
+from intent_spark.lakehouse.files import list_files
 from intent_spark.lakehouse.job import MISSING, STALE, THERE, Job, JobContext, Plan, PlanItem, iso_day
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.labels import label
@@ -47,14 +48,19 @@ class EvaluateScores(Job):
             raise UsageError(f"table 'scores' lacks {day}; run score_users --as-of {day} first.")
         version, scored = made[0]
         model_dir = Path(context.lakehouse.path("models")) / str(scored.details["model"])
-        horizon = int(load_model(model_dir).manifest["lineage"]["horizon_days"])
+        lineage = load_model(model_dir).manifest["lineage"]
+        horizon = int(lineage["horizon_days"])
         _check_matured(context, options.as_of, horizon)
         there = context.lakehouse.newest_builds(EVALUATIONS.name).get(day)
-        report = Path(options.report or context.lakehouse.path("report"))
+        report = Path(options.report or context.lakehouse.path("report")).absolute()
+        truth = _truth(context, options.truth, options.as_of, horizon) if options.truth else None
         closes = options.as_of + timedelta(days=horizon)
         labels = touched_within(touched_days(context.lakehouse), options.as_of, closes)
-        state = MISSING if there is None else _state(there, version, labels, report)
+        limits = context.settings.evaluation.model_dump()
+        details = {"truth": options.truth, "limits": limits, "report": str(report)}
+        state = MISSING if there is None else _state(there, version, labels, details)
         inputs = {"scores_version": version, "model_dir": model_dir, "horizon": horizon, "report": report}
+        inputs |= {"truth": truth, "details": details, "label_event_types": lineage["label_event_types"]}
         return Plan([PlanItem(f"evaluation of scores {day}", state)], inputs)
 
     def run(self, context: JobContext, options: Namespace, plan: Plan) -> Outcome:
@@ -62,17 +68,17 @@ class EvaluateScores(Job):
         lakehouse, as_of = context.lakehouse, options.as_of
         inputs = {"scores": plan.inputs["scores_version"], "events": lakehouse.version("events")}
         inputs["profiles"] = lakehouse.version("profiles")
-        build = Build(self.name, [as_of.isoformat()], inputs)
+        build = Build(self.name, [as_of.isoformat()], inputs, details=plan.inputs["details"])
+        outcomes = _outcomes(context, as_of, plan.inputs, inputs)
+        check_both_outcomes(outcomes, as_of, plan.inputs["horizon"])
         with step("evaluate_scores.outcomes", as_of=as_of) as counts:
             lakehouse.create(OUTCOMES)
-            outcomes = _outcomes(context, as_of, plan.inputs["horizon"], inputs)
             lakehouse.replace(outcomes, OUTCOMES, "as_of", [as_of], build)
             written = lakehouse.read(OUTCOMES.name).where(F.col("as_of") == F.lit(as_of))
             counts["rows"] = written.count()
         model = load_model(plan.inputs["model_dir"])
         with step("evaluate_scores.metrics", as_of=as_of):
-            truth = _truth(context, options.truth, as_of, plan.inputs["horizon"]) if options.truth else None
-            result = evaluate(written, truth, model, context.settings.evaluation)
+            result = evaluate(written, plan.inputs["truth"], model, context.settings.evaluation)
             _record(context, result, as_of, plan.inputs["model_dir"].name, build)
         with step("evaluate_scores.report") as logged:
             shown = page(context.lakehouse, result, model, as_of, plan.inputs["horizon"], inputs)
@@ -91,24 +97,27 @@ def _check_matured(context: JobContext, as_of: date, horizon: int) -> None:
         )
 
 
-def _state(there: Build, scores_version: int, labels_version: int, report: Path) -> str:
+def _state(there: Build, scores_version: int, labels_version: int, details: dict[str, Any]) -> str:
     is_same = there.inputs["scores"] == scores_version and there.inputs["events"] >= labels_version
-    return THERE if is_same and (report / "index.html").exists() else STALE
+    is_drawn = (Path(details["report"]) / "index.html").exists()
+    return THERE if is_same and is_drawn and there.details == details else STALE
 
 
-def _outcomes(context: JobContext, as_of: date, horizon: int, inputs: dict[str, int]) -> DataFrame:
+def _outcomes(context: JobContext, as_of: date, planned: dict[str, Any], inputs: dict[str, int]) -> DataFrame:
     lakehouse = context.lakehouse
     at_date = F.col("as_of") == F.lit(as_of)
     scores = lakehouse.read("scores", inputs["scores"]).where(at_date)
     profiles = lakehouse.read("profiles", inputs["profiles"]).where(at_date)
     segments = profiles.select("user_id", segment(profiles.columns).alias("segment"))
-    types = context.settings.examples.label_event_types
-    labelled = label(scores, lakehouse.read("events", inputs["events"]), as_of, horizon, types)
-    return labelled.join(segments, on="user_id", how="left")
+    events = lakehouse.read("events", inputs["events"])
+    labelled = label(scores, events, as_of, planned["horizon"], planned["label_event_types"])
+    joined = labelled.join(segments, on="user_id", how="left")
+    return joined.withColumn("segment", F.coalesce("segment", F.lit("regular")))
 
 
 def _truth(context: JobContext, folder: str, as_of: date, horizon: int) -> DataFrame:
-    truth = context.spark.read.parquet(folder).where(F.col("as_of") == F.lit(as_of))
+    files = [file.path for file in list_files(context.spark, folder)]
+    truth = context.spark.read.parquet(*files).where(F.col("as_of") == F.lit(as_of))
     found = truth.where(F.col("horizon_days") == horizon)
     if found.isEmpty():
         raise UsageError(f"--truth {folder}: nothing for {as_of} and a horizon of {horizon} days; leave --truth out.")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import numpy as np
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from intent_spark.config.errors import ContractError
 from intent_spark.models.metrics import ScoreHistogram
 
 # Scores are counted to the sixth decimal: a bounded number of rows reaches the driver, whatever the users' number.
@@ -43,3 +46,17 @@ def _histogram(rows: list) -> ScoreHistogram:  # type: ignore[type-arg]
     positives = np.array([row["positives"] for row in rows], dtype=np.float64)
     users = np.array([row["users"] for row in rows], dtype=np.float64)
     return ScoreHistogram.from_counts(np.array([row["bucket"] for row in rows]) / STEPS, positives, users - positives)
+
+
+def check_both_outcomes(outcomes: DataFrame, as_of: date, horizon: int) -> None:
+    """Refuse outcomes of one kind.
+
+    Raises:
+        ContractError: nobody bought, or everybody.
+    """
+    users, buyers = outcomes.agg(F.count("*"), F.sum("label")).collect()[0]
+    if buyers in (0, users):
+        raise ContractError(
+            f"of {users} users {buyers} bought within {horizon} days of {as_of}, so no ranking can be measured; "
+            "evaluate a date with buyers and others, or a longer horizon."
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +21,11 @@ class InputFile:
     size: int
 
 
-def list_files(spark: SparkSession, pattern: str) -> list[InputFile]:
+def find_files(spark: SparkSession, pattern: str) -> list[InputFile]:
     """All files at a path, folder or glob, folders entered, hidden names (``_x``, ``.x``) left out, sorted.
 
     Raises:
-        UsageError: nothing is there, or it may not be read.
+        UsageError: something there may not be read.
     """
     jvm: Any = spark._jvm
     conf = spark._jsc.hadoopConfiguration()
@@ -38,9 +39,19 @@ def list_files(spark: SparkSession, pattern: str) -> list[InputFile]:
         raise UsageError(
             f"input {pattern}: cannot be listed ({reason}); check the path and its permissions."
         ) from error
+    return sorted(found, key=lambda file: file.path)
+
+
+def list_files(spark: SparkSession, pattern: str) -> list[InputFile]:
+    """The same, where there must be some.
+
+    Raises:
+        UsageError: nothing is there, or it may not be read.
+    """
+    found = find_files(spark, pattern)
     if not found:
         raise UsageError(f"input {pattern}: no such file, or a folder without files; check --input and the dates.")
-    return sorted(found, key=lambda file: file.path)
+    return found
 
 
 def _walk(file_system, status) -> list[InputFile]:  # type: ignore[no-untyped-def]  # Java objects
@@ -50,3 +61,18 @@ def _walk(file_system, status) -> list[InputFile]:  # type: ignore[no-untyped-de
     if status.isFile():
         return [InputFile(str(path.toString()), int(status.getLen()))]
     return [file for child in file_system.listStatus(path) for file in _walk(file_system, child)]
+
+
+def table_versions(spark: SparkSession, table: str) -> list[int]:
+    """The versions whose commits lie in a Delta table's log; none where there is no table.
+
+    By the protocol a commit is the file ``_delta_log/<version, 20 digits>.json``; listing them takes milliseconds,
+    where asking Delta takes a Spark job.
+    """
+    jvm: Any = spark._jvm
+    path = jvm.org.apache.hadoop.fs.Path(f"{table}/_delta_log")
+    file_system = path.getFileSystem(spark._jsc.hadoopConfiguration())
+    if not file_system.exists(path):
+        return []
+    names = (str(status.getPath().getName()) for status in file_system.listStatus(path))
+    return [int(name[:20]) for name in names if re.fullmatch(r"\d{20}\.json", name)]

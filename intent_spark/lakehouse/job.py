@@ -17,6 +17,7 @@ from intent_spark.lakehouse.job_runs import Outcome, record_run
 from intent_spark.lakehouse.lakehouse import Lakehouse
 
 THERE, MISSING, STALE = "there", "missing", "stale"
+NO_ROWS = "holds no rows"
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,9 @@ def execute(job: Job, context: JobContext, options: Namespace) -> Outcome:
 
 
 def _nothing_to_do(plan: Plan) -> Outcome:
-    return Outcome(message=f"nothing to do: {len(plan.items)} wanted, all there", status="nothing_to_do")
+    blank = sum(item.why == NO_ROWS for item in plan.items)
+    told = f"nothing to do: {len(plan.items)} wanted, all there" + (f", {blank} without a row" if blank else "")
+    return Outcome(message=told if plan.items else "nothing to do: the files hold no rows", status="nothing_to_do")
 
 
 def _record_failure(
@@ -117,6 +120,17 @@ def iso_day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError as error:
         raise UsageError(f"'{text}' is not a day; write it as 2026-03-31.") from error
+
+
+def positive(text: str) -> int:
+    """A number of 1 or more as ``argparse`` type.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"'{text}' is not a whole number of at least 1.")
+    return int(text)
 
 
 def day_range(start: date, end: date, step_days: int = 1) -> list[date]:

@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 from intent_spark.config.errors import ContractError, UsageError
 from intent_spark.lakehouse.contract import TableContract
+from intent_spark.lakehouse.files import table_versions
 
 # Training sets are pinned by version: a year of log and files must outlive Delta's 30 and 7 days.
 TABLE_PROPERTIES = {
@@ -52,7 +53,7 @@ class Lakehouse:
 
     def exists(self, name: str) -> bool:
         """Whether the table was ever created."""
-        return DeltaTable.isDeltaTable(self.spark, self.path(name))
+        return bool(table_versions(self.spark, self.path(name)))
 
     def require(self, name: str, job: str) -> None:
         """Refuse to go on without a table.
@@ -65,8 +66,7 @@ class Lakehouse:
 
     def version(self, name: str) -> int:
         """The table's newest version."""
-        newest = DeltaTable.forPath(self.spark, self.path(name)).history(1).select("version")
-        return int(newest.collect()[0][0])
+        return max(table_versions(self.spark, self.path(name)))
 
     def read(self, name: str, version: int | None = None) -> DataFrame:
         """The table, at a version if one is given."""
@@ -121,6 +121,11 @@ class Lakehouse:
 
     def overwrite(self, frame: DataFrame, name: str, partition_by: tuple[str, ...], build: Build) -> None:
         """Replace the whole table, schema included; earlier versions stay readable."""
+        if not self.exists(name):
+            builder = DeltaTable.createIfNotExists(self.spark).location(self.path(name)).addColumns(frame.schema)
+            for key, value in TABLE_PROPERTIES.items():
+                builder = builder.property(key, value)
+            builder.partitionedBy(*partition_by).execute()
         writer = frame.write.format("delta").mode("overwrite").partitionBy(*partition_by)
         writer = writer.option("overwriteSchema", "true").option("userMetadata", build.to_json())
         writer.save(self.path(name))
@@ -150,13 +155,10 @@ class Lakehouse:
         return newest
 
     def as_known_at(self, name: str, day: date, version: int | None = None) -> DataFrame:
-        """A dimension's rows that hold at the first instant of a day: valid_from <= day < valid_to."""
-        begun = F.col("valid_from") <= F.lit(day)
-        not_ended = F.col("valid_to").isNull() | (F.col("valid_to") > F.lit(day))
-        return self.read(name, version).where(begun & not_ended)
+        """A dimension's rows as known at the first instant of a day: those that held on the day before.
 
-    def days(self, name: str, column: str) -> set[date]:
-        """The days for which the table has a partition with rows."""
-        if not self.exists(name):
-            return set()
-        return {row[0] for row in self.read(name).select(column).distinct().collect()}
+        A change of that very day may have come in its afternoon.
+        """
+        begun = F.col("valid_from") < F.lit(day)
+        not_ended = F.col("valid_to").isNull() | (F.col("valid_to") >= F.lit(day))
+        return self.read(name, version).where(begun & not_ended)

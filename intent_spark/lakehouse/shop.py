@@ -49,7 +49,11 @@ def data_range(lakehouse: Lakehouse) -> tuple[date, date]:
         UsageError: the table is empty.
     """
     lakehouse.require("events", "ingest_events")
-    first, last = lakehouse.read("events").agg(F.min("event_date"), F.max("event_date")).collect()[0]
+    zone = recorded_shop(lakehouse).time_zone
+    learned = F.to_date(F.from_utc_timestamp(F.max("ingest_time"), zone))
+    # An event of a clock that runs ahead does not make its day complete: none ends before it was learned of.
+    bounds = lakehouse.read("events").agg(F.min("event_date"), F.least(F.max("event_date"), learned))
+    first, last = bounds.collect()[0]
     if first is None:
         raise UsageError(f"warehouse {lakehouse.root}: table 'events' is empty; run ingest_events first.")
     return first, last + timedelta(days=1)

@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
-from intent_spark.config.errors import UsageError
+from intent_spark.config.errors import IntentSparkError, UsageError
 from intent_spark.config.loading import load_source
 from intent_spark.config.source import FORMATS, SourceMapping
 from intent_spark.dimensions.job import IngestItems, IngestUsers
@@ -18,11 +18,13 @@ from intent_spark.events.job import IngestEvents
 from intent_spark.examples.job import BuildExamples
 from intent_spark.examples.splits import default_dates
 from intent_spark.feedback.job import EvaluateScores
-from intent_spark.lakehouse.job import MISSING, Job, JobContext, Plan, PlanItem, execute, iso_day
+from intent_spark.lakehouse.job import MISSING, THERE, Job, JobContext, Plan, PlanItem, execute, iso_day, positive
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.shop import data_range, recorded_shop
+from intent_spark.models.directory import load_model
 from intent_spark.models.registry import champion
 from intent_spark.pipeline.options import build_parser
+from intent_spark.profiles.contract import definition_hash
 from intent_spark.profiles.job import BuildProfiles
 from intent_spark.reports.table import text_table
 from intent_spark.scoring.job import ScoreUsers
@@ -53,7 +55,7 @@ class RunPipeline(Job):
         parser.add_argument("--format", choices=FORMATS, help="the files' format (default: the mapping's)")
         parser.add_argument("--start-date", type=iso_day, help="first raw day to look at (default: all)")
         parser.add_argument("--end-date", type=iso_day, help="day after the last")
-        parser.add_argument("--ranks", type=int, help="Horovod ranks (default: training.ranks)")
+        parser.add_argument("--ranks", type=positive, help="Horovod ranks (default: training.ranks)")
         parser.add_argument("--truth", help="folder of a simulated shop's true probabilities")
         parser.add_argument("--report", help="folder of the HTML report (default: report/ in the warehouse)")
 
@@ -63,7 +65,7 @@ class RunPipeline(Job):
         stages = _stages(context, options, mapping)
         if not options.dry_run:
             return Plan([PlanItem("all stages", MISSING)], {"stages": stages})
-        return Plan([item for stage in stages for item in _dry_items(context, stage)])
+        return Plan(_all_items(context, stages))
 
     def run(self, context: JobContext, options: Namespace, plan: Plan) -> Outcome:
         """Run each stage; a stage that finds all it wants there does nothing."""
@@ -128,10 +130,12 @@ def _training_words(context: JobContext, options: Namespace) -> list[str] | None
 
 
 def _needs_training(context: JobContext, as_of: date) -> bool:
-    """No live model, or one whose last evaluation asks for another and that newer labels than its own could mend."""
+    """No live model, one of other features, or one whose last evaluation asks for another."""
     try:
         live = champion(Path(context.lakehouse.path("models")))
     except UsageError:
+        return True
+    if load_model(live).manifest["lineage"]["definition_hash"] != definition_hash(context.settings.features):
         return True
     if not context.lakehouse.exists("evaluations"):
         return False
@@ -153,6 +157,19 @@ def _evaluation_words(context: JobContext, options: Namespace) -> list[str] | No
     return words + (["--report", options.report] if options.report else [])
 
 
+def _all_items(context: JobContext, stages: list[Stage]) -> list[PlanItem]:
+    """Every stage's plan. What stands after something that is still to be done may be stale by then, and says so."""
+    items: list[PlanItem] = []
+    for stage in stages:
+        waiting = any(item.state != THERE for item in items)
+        for item in _dry_items(context, stage):
+            is_open = waiting and item.state == THERE
+            items.append(
+                PlanItem(item.what, item.state, "as of now; the stages before it may change it") if is_open else item
+            )
+    return items
+
+
 def _dry_items(context: JobContext, stage: Stage) -> list[PlanItem]:
     """A stage's plan, or that it waits for what earlier stages have still to write."""
     try:
@@ -160,7 +177,7 @@ def _dry_items(context: JobContext, stage: Stage) -> list[PlanItem]:
         if words is None:
             return []
         return stage.job.plan(context, build_parser(stage.job).parse_args(words)).items
-    except UsageError as error:
+    except IntentSparkError as error:
         if isinstance(stage.job, IngestEvents):
             raise
         return [PlanItem(stage.job.name, MISSING, f"planned after the stages before it: {error}")]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -67,9 +68,13 @@ def _silence_incubator_warning() -> None:
     """Put a filter between standard error and the job: the JVM prints this line before any logging is set up."""
     reader, writer = os.pipe()
     if os.fork() == 0:
-        os.close(writer)
-        _copy_without(reader, b"WARNING: Using incubator modules: jdk.incubator.vector\n")
-        os._exit(0)
+        # An interrupt is for the job; what it says of it still has to pass through here.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            os.close(writer)
+            _copy_without(reader, b"WARNING: Using incubator modules: jdk.incubator.vector\n")
+        finally:
+            os._exit(0)
     os.dup2(writer, sys.stderr.fileno())
     os.close(reader)
     os.close(writer)
@@ -133,7 +138,9 @@ def _wheel() -> Path:
         raise UsageError(f"the wheel for the executors could not be built: {done.stderr.strip().splitlines()[-1]}")
     wheel = max(target.glob("intent_spark-*.whl"), key=lambda file: file.stat().st_mtime)
     # Python workers import from archives that Spark knows by their ending, and .whl is not among these.
-    return Path(shutil.copy(wheel, target / "intent_spark.zip"))
+    archive = target / f".{os.getpid()}.zip"
+    shutil.copy(wheel, archive)
+    return archive.replace(target / "intent_spark.zip")
 
 
 def _process_environment(environment: EnvironmentSettings, options: list[str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
 from intent_spark.config.features import INTERVAL_STATISTICS, FeaturesConfig, WindowedFeature
 from intent_spark.lakehouse.contract import Column, TableContract
@@ -106,14 +107,25 @@ def _sequence_columns() -> list[Column]:
     ]
 
 
+PROSE = ("description", "owner", "unit")
+
+
 def definition_hash(features: FeaturesConfig) -> str:
-    """Changes when any declaration does."""
-    text = json.dumps(features.model_dump(mode="json"), sort_keys=True)
+    """Changes when a declaration means something else; not with descriptions, units or owners."""
+    text = json.dumps(_without_prose(features.model_dump(mode="json")), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _without_prose(tree: Any) -> Any:
+    if isinstance(tree, list):
+        return [_without_prose(item) for item in tree]
+    if isinstance(tree, dict):
+        return {key: _without_prose(value) for key, value in tree.items() if key not in PROSE}
+    return tree
 
 
 def partials_hash(features: FeaturesConfig) -> str:
     """Changes when what ``user_days`` must hold does."""
-    parts = [p.__dict__ for p in all_partials(features)]
+    parts = [(p.name, *p.definition) for p in all_partials(features)]
     extra = [features.preferred_categories.weights, features.sequence.length]
     return hashlib.sha256(json.dumps([parts, extra], sort_keys=True).encode()).hexdigest()[:16]

@@ -20,6 +20,7 @@ from intent_spark.lakehouse.job import (
     PlanItem,
     day_range,
     iso_day,
+    positive,
 )
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.lakehouse import Build
@@ -48,7 +49,9 @@ class BuildProfiles(Job):
         parser.add_argument("--as-of", type=iso_day, action="append", help="snapshot date; may be given repeatedly")
         parser.add_argument("--start-date", type=iso_day, help="first snapshot date of a half-open range")
         parser.add_argument("--end-date", type=iso_day, help="day after the last snapshot date")
-        parser.add_argument("--step-days", type=int, default=1, help="days between the range's snapshots (default: 1)")
+        parser.add_argument(
+            "--step-days", type=positive, default=1, help="days between the range's snapshots (default: 1)"
+        )
 
     def plan(self, context: JobContext, options: Namespace) -> Plan:
         """The days of user_days and the snapshots that are missing or stale."""
@@ -89,8 +92,6 @@ def _wanted_dates(options: Namespace) -> list[date]:
         return sorted(set(options.as_of))
     if not (options.start_date and options.end_date):
         raise UsageError("say which snapshots: --as-of DAY, or --start-date DAY --end-date DAY.")
-    if options.step_days < 1:
-        raise UsageError(f"--step-days {options.step_days} must be at least 1.")
     return day_range(options.start_date, options.end_date, options.step_days)
 
 
@@ -107,10 +108,15 @@ def _day_items(context: JobContext, touched: dict[date, int], latest: date) -> d
 def _snapshot_items(context: JobContext, touched: dict[date, int], wanted: list[date]) -> dict[date, PlanItem]:
     builds = context.lakehouse.newest_builds("profiles")
     definition = definition_hash(context.settings.features)
+    users = context.lakehouse.version("users") if context.lakehouse.exists("users") else None
     items = {}
     for as_of in wanted:
         version = max(version for day, version in touched.items() if day < as_of)
-        items[as_of] = _item(f"profiles {as_of}", builds.get(as_of.isoformat()), version, definition)
+        build = builds.get(as_of.isoformat())
+        item = _item(f"profiles {as_of}", build, version, definition)
+        if item.state == THERE and build and build.inputs.get("users") != users:
+            item = PlanItem(item.what, STALE, "the users have changed")
+        items[as_of] = item
     return items
 
 

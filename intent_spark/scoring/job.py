@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -46,8 +46,17 @@ class ScoreUsers(Job):
             self.name, [options.as_of.isoformat()], built.inputs, built.definition, {"model": model_dir.name}
         )
         there = context.lakehouse.newest_builds(SCORES.name).get(options.as_of.isoformat())
-        state = THERE if there == wanted else STALE if there else MISSING
-        item = PlanItem(f"scores {options.as_of} by model {model_dir.name}", state)
+        knows_until = _knows_outcomes_until(model)
+        if knows_until > options.as_of and not there:
+            raise ContractError(
+                f"the live model {model_dir.name} knows what users did until {knows_until}: it cannot be asked "
+                f"what they would do from {options.as_of}; score {knows_until} or later."
+            )
+        if knows_until > options.as_of:
+            item = PlanItem(f"scores {options.as_of}", THERE, "by an earlier model; the live one knows the outcome")
+        else:
+            state = THERE if there == wanted else STALE if there else MISSING
+            item = PlanItem(f"scores {options.as_of} by model {model_dir.name}", state)
         return Plan([item], {"model_dir": model_dir, "model": model, "build": wanted})
 
     def run(self, context: JobContext, options: Namespace, plan: Plan) -> Outcome:
@@ -65,6 +74,13 @@ class ScoreUsers(Job):
             raise RuntimeError(f"{counts['profiles']} profiles gave {counts['scores']} scores")
         message = f"{counts['scores']} users scored by model {plan.inputs['model_dir'].name}"
         return Outcome(message, counts["profiles"], counts["scores"], {"profiles": version})
+
+
+def _knows_outcomes_until(model: TrainedModel) -> date:
+    """The day after the last that a label of its training or validation looked at."""
+    lineage = model.manifest["lineage"]
+    newest = max(date.fromisoformat(day) for day, split in lineage["splits"].items() if split != "test")
+    return newest + timedelta(days=int(lineage["horizon_days"]))
 
 
 def _check_definition(model: TrainedModel, built: Build) -> None:

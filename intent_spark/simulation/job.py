@@ -5,8 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import ClassVar
 
-from intent_spark.config.errors import UsageError
-from intent_spark.lakehouse.job import MISSING, Job, JobContext, Plan, PlanItem, iso_day
+from intent_spark.lakehouse.job import MISSING, Job, JobContext, Plan, PlanItem, iso_day, positive
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.simulation.simulate import simulate
 
@@ -21,8 +20,8 @@ class SimulateEvents(Job):
 
     def add_options(self, parser: ArgumentParser) -> None:
         """Declare the job's own options."""
-        parser.add_argument("--users", type=int, required=True, help="customers")
-        parser.add_argument("--days", type=int, required=True, help="simulated days")
+        parser.add_argument("--users", type=positive, required=True, help="customers")
+        parser.add_argument("--days", type=positive, required=True, help="simulated days")
         parser.add_argument("--start-date", type=iso_day, required=True, help="the first of them")
         parser.add_argument("--seed", type=int, default=1, help="another seed is another shop (default: 1)")
         parser.add_argument("--output", required=True, help="folder for events/, users/, items/ and truth/")
@@ -30,9 +29,6 @@ class SimulateEvents(Job):
 
     def plan(self, context: JobContext, options: Namespace) -> Plan:
         """One shop; whether its files are complete is found while making it."""
-        for name in ("users", "days"):
-            if getattr(options, name) < 1:
-                raise UsageError(f"--{name} {getattr(options, name)} must be at least 1.")
         what = f"{options.output}: {options.users} users, {options.days} days from {options.start_date}"
         return Plan([PlanItem(what, MISSING)])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from intent_spark.config.errors import IntentSparkError
-from intent_spark.lakehouse.job import MISSING, STALE, THERE, Job, JobContext, Plan, PlanItem
+from intent_spark.lakehouse.job import MISSING, STALE, THERE, Job, JobContext, Plan, PlanItem, positive
 from intent_spark.lakehouse.job_runs import Outcome, code_version
 from intent_spark.lakehouse.lakehouse import Build
 from intent_spark.models.directory import load_model
@@ -23,7 +23,7 @@ class TrainIntent(Job):
 
     def add_options(self, parser: ArgumentParser) -> None:
         """Declare the job's own options."""
-        parser.add_argument("--ranks", type=int, help="Horovod ranks (default: training.ranks)")
+        parser.add_argument("--ranks", type=positive, help="Horovod ranks (default: training.ranks)")
         parser.add_argument("--launcher", choices=("auto", "single", "spark"), help="default: training.launcher")
 
     def plan(self, context: JobContext, options: Namespace) -> Plan:

@@ -29,6 +29,8 @@ from intent_spark.models.schema import FeatureSchema
 from intent_spark.training.collective import Collective
 from intent_spark.training.feed import Share, batch_of, epoch_order, steps_per_epoch
 
+PROGRESS_SECONDS = 5.0
+
 Tensor = Any
 Logits = npt.NDArray[np.float64]
 TrainStep = Callable[[dict[str, Tensor], Tensor, Tensor, Tensor], Tensor]
@@ -145,8 +147,11 @@ def _train_epoch(step: TrainStep, data: RankData, config: ModelConfig, collectiv
     order = epoch_order(data.train.rows, steps, config.batch_size, config.seed, epoch, collective.rank)
     own_weights = np.where(order >= 0, data.train.weights[order], 0.0).sum(axis=1)
     totals = collective.sum(own_weights)
-    loss = 0.0
-    for rows, total in zip(order, totals, strict=True):
+    loss, told = 0.0, time.monotonic()
+    for number, (rows, total) in enumerate(zip(order, totals, strict=True)):
+        if collective.rank == 0 and time.monotonic() - told > PROGRESS_SECONDS:
+            told = time.monotonic()
+            LOGGER.info("step=train_intent.progress epoch=%d done=%d%%", epoch + 1, 100 * number // steps)
         inputs, labels, weights = batch_of(data.train, rows)
         tensors = {name: tf.convert_to_tensor(values) for name, values in inputs.items()}
         # A step whose rows all weigh nothing has a gradient of zero, whatever it is divided by.

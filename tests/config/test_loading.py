@@ -70,7 +70,7 @@ def test_unknown_key_names_file_key_and_allowed(conf: Path) -> None:
     edit(conf / "base.yaml", "lookback_days", "lookback_day")
     assert refusal(conf) == (
         f"{conf}/base.yaml: unknown key 'events.lookback_day'; "
-        "allowed here: future_tolerance_hours, lookback_days, rows_per_file."
+        "allowed here: future_tolerance_hours, lookback_days, max_bad_share, rows_per_file."
     )
 
 

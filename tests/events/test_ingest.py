@@ -10,9 +10,12 @@ import pandas as pd
 import pytest
 
 from intent_spark.config.errors import ContractError, UsageError
-from intent_spark.events import job as events_job
-from intent_spark.lakehouse.job import JobContext
+from intent_spark.config.loading import load_settings
+from intent_spark.events import ingestion
+from intent_spark.events.job import IngestEvents
+from intent_spark.lakehouse.job import JobContext, execute
 from intent_spark.lakehouse.job_runs import Outcome
+from intent_spark.pipeline.options import build_parser
 
 Ingest = Callable[..., Outcome]
 WriteTill = Callable[..., Path]
@@ -117,7 +120,7 @@ def test_a_run_killed_after_the_events_is_completed_by_the_next(
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
-        patch.setattr(events_job, stopped_at, die)
+        patch.setattr(ingestion, stopped_at, die)
         ingest("till", file.parent)
     assert ids(context) == ["a", "b"]
     assert not context.lakehouse.exists("ingest_ledger")
@@ -134,12 +137,12 @@ def test_a_killed_run_and_then_more_files_still_gives_each_event_once(
 ) -> None:
     file = write_till("1.csv", line("a"), line("b"))
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
-        patch.setattr(events_job, "_write_ledger", lambda *_: 1 / 0)
+        patch.setattr(ingestion, "_write_ledger", lambda *_: 1 / 0)
         ingest("till", file.parent)
     write_till("2.csv", line("c"))
     ingest("till", file.parent)
     assert ids(context) == ["a", "b", "c"]
-    assert [counts(row) for row in ledger(context)] == [(3, 1, 2, 0)]
+    assert sorted(counts(row) for row in ledger(context)) == [(1, 1, 0, 0), (2, 2, 0, 0)]
 
 
 def test_a_source_of_another_zone_is_refused(
@@ -181,6 +184,16 @@ def test_a_file_without_a_byte_is_nothing_to_do(context: JobContext, ingest: Ing
     file = write_till("1.csv")
     file.write_text("")
     assert ingest("till", file).status == "nothing_to_do"
+
+
+def test_a_batch_of_mostly_bad_rows_is_refused_whole(context: JobContext, write_till: WriteTill, till: Path) -> None:
+    strict = JobContext(load_settings(), context.spark, context.lakehouse)
+    file = write_till("1.csv", line("a"), line("x", price="-1"), "torn")
+    with pytest.raises(ContractError, match=r"67% of 3 rows do not fit its mapping \(.*bad_price 1.*\)"):
+        execute(
+            IngestEvents(), strict, build_parser(IngestEvents()).parse_args(["--source", "till", "--input", str(file)])
+        )
+    assert not context.lakehouse.exists("events") and not context.lakehouse.exists("events_quarantine")
 
 
 def test_only_refused_rows(context: JobContext, ingest: Ingest, write_till: WriteTill) -> None:

@@ -81,7 +81,7 @@ def shop(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> JobCo
         ([], UsageError, "say --as-of DAY, or --train-as-of DAY"),
         (["--as-of", "2026-03-10", "--train-as-of", "2026-03-04"], UsageError, "say --as-of DAY, or --train-as-of DAY"),
         (["--as-of", "2026-03-02"], UsageError, "leaves no training date after 2026-03-01"),
-        (["--as-of", "2026-03-10", "--horizon-days", "-1"], UsageError, "--horizon-days -1 must be at least 1"),
+        (["--as-of", "2026-03-10", "--horizon-days", "-1"], UsageError, "'-1' is not a whole number of at least 1"),
     ],
 )  # fmt: skip
 def test_refusals_write_nothing(shop: JobContext, arguments: list[str], error: type[Exception], sentence: str) -> None:
@@ -115,6 +115,8 @@ def test_training_set_and_manifest(shop: JobContext) -> None:
     assert build.partitions == ["2026-03-04", "2026-03-07", "2026-03-10"]
     assert build.definition == definition_hash(few_features())
     assert build.details["splits"] == {"2026-03-04": "train", "2026-03-07": "validation", "2026-03-10": "test"}
+    assert sum(split["users"] for split in build.details["counts"].values()) == shop.lakehouse.read("examples").count()
+    assert 0 < build.details["counts"]["train"]["base_rate"] < 1
     assert (build.details["horizon_days"], build.details["label_event_types"]) == (3, ["purchase"])
     again = run(shop, *dates)
     assert (again.status, lakehouse.version("examples")) == ("nothing_to_do", version)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from types import SimpleNamespace
-from typing import Any
+from datetime import date
 
 import numpy as np
 import pytest
@@ -12,9 +11,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from intent_spark.config.errors import ContractError
-from intent_spark.config.settings import EvaluationSettings
-from intent_spark.feedback.evaluation import evaluate
-from intent_spark.feedback.outcomes import count_scores, segment
+from intent_spark.feedback.outcomes import check_both_outcomes, count_scores, segment
 from intent_spark.models.metrics import ScoreHistogram, auc, brier, calibration_error, log_loss, pr_auc
 
 
@@ -79,9 +76,6 @@ def test_users_without_a_score_are_left_out(spark: SparkSession) -> None:
 
 @pytest.mark.parametrize(("label", "sentence"), [(0, "of 2 users 0 bought"), (1, "of 2 users 2 bought")])
 def test_nobody_or_everybody_bought(spark: SparkSession, label: int, sentence: str) -> None:
-    rows = [("new", 0.5, 0.4, 0.3, label), ("regular", 0.2, 0.1, 0.1, label)]
-    ddl = "segment string, calibrated_intent double, intent double, logistic_intent double, label int"
-    model: Any = SimpleNamespace(metrics={"model": {"auc": 0.7}})
-    limits = EvaluationSettings(auc_drop=0.03, calibration_error=0.05)
+    outcomes = spark.createDataFrame([("a", label), ("b", label)], "user_id string, label int")
     with pytest.raises(ContractError, match=sentence):
-        evaluate(spark.createDataFrame(rows, ddl), None, model, limits)
+        check_both_outcomes(outcomes, date(2026, 3, 1), 7)

@@ -15,7 +15,8 @@ from pyspark.sql import functions as F
 
 from tests.integration.conftest import AS_OF, Run, Shop, pipeline_words, rows, small_options, start_job
 
-pytestmark = pytest.mark.slow
+# One worker runs them all: they share the undisturbed warehouse.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("integration")]
 PATIENCE_SECONDS = 300
 
 

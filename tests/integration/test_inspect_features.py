@@ -15,6 +15,7 @@ from tests.integration.conftest import AS_OF, Run
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = ROOT / "notebooks" / "inspect_features.ipynb"
+pytestmark = pytest.mark.xdist_group("integration")
 # Runs after the notebook's own cells, before the session is closed.
 SHOW = """
 import json

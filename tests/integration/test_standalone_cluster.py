@@ -16,7 +16,8 @@ import pytest
 
 from tests.integration.conftest import Run, Shop, pipeline_words, rows, small_options, start_job
 
-pytestmark = pytest.mark.slow
+# One worker runs them all: they share the undisturbed warehouse.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("integration")]
 START_SECONDS, RUN_SECONDS = 60, 600
 
 

@@ -38,7 +38,17 @@ def shop_events() -> list[Event]:
 
 
 def a_user(age: int, valid_from: str, valid_to: str | None) -> tuple[Any, ...]:
-    return ("ann", day(valid_from), day(valid_to) if valid_to else None, age, "f", 1, day("2026-01-01"), True)
+    return (
+        "ann",
+        day(valid_from),
+        day(valid_to) if valid_to else None,
+        [day(valid_from)],
+        age,
+        "f",
+        1,
+        day("2026-01-01"),
+        True,
+    )
 
 
 def age_feature() -> list[dict[str, str]]:
@@ -76,7 +86,7 @@ def test_life_of_a_warehouse(spark: SparkSession, tmp_path: Path) -> None:
     add_events(lakehouse, shop_events(), "b1")
     lakehouse.create(USERS)
     known = spark.createDataFrame(
-        [a_user(31, "2026-01-01", "2026-03-05"), a_user(32, "2026-03-05", None)], USERS.schema()
+        [a_user(31, "2026-01-01", "2026-03-04"), a_user(32, "2026-03-04", None)], USERS.schema()
     )
     known.coalesce(1).write.format("delta").mode("append").save(lakehouse.path("users"))
     wanted = ("--as-of", "2026-03-05", "--as-of", "2026-03-03")
@@ -174,7 +184,7 @@ def test_a_date_without_data(small_context: JobContext, as_of: str) -> None:
         (("--start-date", "2026-03-04", "--end-date", "2026-03-02"), "is not before --end-date"),
         (
             ("--start-date", "2026-03-02", "--end-date", "2026-03-04", "--step-days", "0"),
-            "--step-days 0 must be at least 1",
+            "'0' is not a whole number of at least 1",
         ),
     ],
 )

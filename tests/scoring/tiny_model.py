@@ -30,7 +30,8 @@ def register(models: Path, definition: str, horizon: int = 3, auc: float = 0.7) 
     sizes = {"embedding_size": 2, "hidden_units": 2, "dense_units": [2], "max_length": 8, "hashed_sequences": []}
     config = load_settings().model.model_copy(update=sizes)
     lineage = {
-        "definition_hash": definition, "horizon_days": horizon, "splits": {}, "table_versions": {"events": 0},
+        "definition_hash": definition, "horizon_days": horizon, "splits": {"2026-03-01": "train", "2026-03-04": "validation"}, "table_versions": {"events": 0},
+        "label_event_types": ["purchase"],
         "code_version": "0",
     }  # fmt: skip
     model = TrainedModel(
