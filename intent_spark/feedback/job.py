@@ -57,7 +57,8 @@ class EvaluateScores(Job):
         closes = options.as_of + timedelta(days=horizon)
         labels = touched_within(touched_days(context.lakehouse), options.as_of, closes)
         limits = context.settings.evaluation.model_dump()
-        details = {"truth": options.truth, "limits": limits, "report": str(report)}
+        told_truth = str(Path(options.truth).absolute()) if options.truth else None
+        details = {"truth": told_truth, "limits": limits, "report": str(report)}
         state = MISSING if there is None else _state(there, version, labels, details)
         inputs = {"scores_version": version, "model_dir": model_dir, "horizon": horizon, "report": report}
         inputs |= {"truth": truth, "details": details, "label_event_types": lineage["label_event_types"]}
