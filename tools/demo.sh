@@ -16,4 +16,5 @@ as_of=$(date -u -d "$start + $((days - 7)) days" +%F)
   --format parquet --output "$place/raw" --warehouse "$place/warehouse"
 ./spark-submit.sh run_pipeline --source simulated_shop --format parquet --input "$place/raw" --as-of "$as_of" \
   --ranks "${RANKS:-2}" --truth "$place/raw/truth" --report "$place/report" --warehouse "$place/warehouse"
+echo "Seconds in all: $SECONDS"
 echo "Report: $(realpath "$place/report/index.html")"

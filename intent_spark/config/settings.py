@@ -21,7 +21,9 @@ class EnvironmentSettings(Strict):
     executor_cores: PositiveInt | None = None
     ship_package: bool = Field(description="send this package to the executors as a wheel")
     python: str | None = Field(default=None, description="the executors' Python; the driver's if not said")
-    network_interface: str = Field(description="the one interface that Horovod's ranks and the driver share")
+    network_interface: str | None = Field(
+        default=None, description="the one interface that ranks and driver share; the driver's own if not said"
+    )
     conf: dict[str, str] = Field(default_factory=dict, description="further Spark settings")
 
 

@@ -88,12 +88,6 @@ def encode_ragged(table: pa.Table, schema: FeatureSchema) -> Encoded:
     return Encoded(numeric, sequences, offsets)
 
 
-def encode(table: pa.Table, schema: FeatureSchema) -> Batch:
-    """All rows as a model's inputs, padded to the schema's ``max_length``: see :meth:`Encoded.take`."""
-    encoded = encode_ragged(table, schema)
-    return encoded.take(np.arange(encoded.rows), schema.max_length)
-
-
 def table_from_pandas(frame: DataFrame, schema: FeatureSchema) -> pa.Table:
     """The schema's columns of a pandas frame, as a pandas UDF gets it; NaN means null there."""
     known = [name for name in schema.columns if name in frame.columns]

@@ -8,8 +8,8 @@ import pytest
 from intent_spark.config.errors import ContractError
 from intent_spark.models.encode import (
     CLIP,
+    Batch,
     Encoded,
-    encode,
     encode_ragged,
     signed_log1p,
     stable_hash,
@@ -33,6 +33,12 @@ SCHEMA = FeatureSchema(
     max_length=3,
 )
 SEQUENCES = [["view"], [], ["cart", "other", None], ["view", "view", "cart", "cart"], None] * 2
+
+
+def encode(table: pa.Table, schema: FeatureSchema) -> Batch:
+    """All rows at once, as long as the schema allows."""
+    encoded = encode_ragged(table, schema)
+    return encoded.take(np.arange(encoded.rows), schema.max_length)
 
 
 def ten_rows() -> pa.Table:
