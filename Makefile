@@ -28,6 +28,10 @@ test: setup ## Run all tests, two at a time; ARGS goes to pytest
 test-fast: setup ## Run the tests that take seconds
 	@$(WITH_JAVA) $(PYTHON) -m pytest -m "not slow" $(ARGS)
 
+.PHONY: test-long
+test-long: setup ## Run the property tests of the profiles on ten times as many random cases
+	@$(WITH_JAVA) INTENT_SPARK_CASES=5000 $(PYTHON) -m pytest tests/profiles/test_against_oracle.py $(ARGS)
+
 .PHONY: check
 check: setup ## Check style (ruff), types (mypy --strict) and that imports run downhill (import-linter)
 	@$(PYTHON) -m ruff check --quiet --output-format concise .

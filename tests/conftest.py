@@ -39,9 +39,15 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
 
 
 def _small(environment: EnvironmentSettings, folder: Path) -> EnvironmentSettings:
-    java = f"-XX:TieredStopAtLevel=1 -Djava.io.tmpdir={folder} -Dderby.system.home={folder}"
+    java = (
+        f"-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m -Djava.io.tmpdir={folder} -Dderby.system.home={folder}"
+    )
     conf = environment.conf | {
         "spark.sql.shuffle.partitions": "4",
+        # Compiling a plan costs more than interpreting it for ten rows. The jobs that tests start as processes of
+        # their own run compiled, and the integration tests compare both.
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.local.dir": str(folder),

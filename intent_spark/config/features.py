@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PositiveInt, model_validator
@@ -12,7 +14,17 @@ from intent_spark.config.strict import Strict
 LIFETIME = "lifetime"
 INTERVAL_STATISTICS = ("mean", "std", "min", "max")
 Window = PositiveInt | Literal["lifetime"]
-Aggregate = Literal["count", "sum", "mean", "min", "max", "active_days", "days_since_last", "days_since_first"]
+Aggregate = Literal[
+    "count", "sum", "mean", "std", "min", "max", "first", "last", "active_days", "days_since_last", "days_since_first",
+    "distinct", "top", "decayed_sum", "intervals",
+]  # fmt: skip
+NEEDS_VALUE = ("sum", "mean", "std", "min", "max", "first", "last", "distinct", "top", "decayed_sum")
+# What one aggregate alone understands, and must be told.
+PARAMETERS = {"distinct": "cap", "top": "places", "decayed_sum": "half_life_days"}
+BY_KEY = ("count", "sum")
+# What a profile or a training example holds besides features.
+RESERVED = ("as_of", "user_id", "definition_hash", "label", "split", "weight")
+SEQUENCE_NAMES = ("seq_event_type", "seq_category", "seq_item", "seq_price_band", "seq_gap_seconds")
 
 
 def _known_type(value: str) -> str:
@@ -22,19 +34,25 @@ def _known_type(value: str) -> str:
 
 
 EventType = Annotated[str, AfterValidator(_known_type)]
-# What a profile or a training example holds besides features.
-RESERVED = ("as_of", "user_id", "definition_hash", "label", "split", "weight")
-SEQUENCE_NAMES = ("seq_event_type", "seq_category", "seq_item", "seq_price_band", "seq_gap_seconds")
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
 class WindowedFeature(Strict):
     """An aggregate of a user's events over each of some windows before ``as_of``."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: Name
     aggregate: Aggregate
     event_types: list[EventType] = Field(default_factory=list, description="all types if none is said")
-    value: str | None = Field(default=None, description="SQL expression over an event; an integer")
+    filter: str | None = Field(default=None, description="SQL condition over an event, beside its type")
+    value: str | None = Field(default=None, description="SQL expression over an event; an integer where it is summed")
+    by: str | None = Field(default=None, description="SQL expression over an event: one number for each of its values")
     windows: list[Window] = Field(min_length=1)
+    cap: int | None = Field(
+        default=None, ge=16, le=4096, description="distinct values counted exactly; above, a sketch"
+    )
+    places: int | None = Field(default=None, ge=1, le=20, description="how many of the top values are kept")
+    weights: dict[EventType, PositiveInt] = Field(default_factory=dict, description="of an event in top; 1 if not said")
+    half_life_days: float | None = Field(default=None, gt=0, description="an event this old weighs half")
     unit: str
     description: str
     owner: str
@@ -42,24 +60,46 @@ class WindowedFeature(Strict):
     def column(self, window: Window) -> str:
         """The generated name: ``purchase_count`` over 7 days is ``purchase_count_7d``.
 
-        Days since something are counted over the lifetime and need no suffix.
+        Days since something and intervals over the lifetime need no suffix.
         """
+        suffix = "" if self.by is None else f"_by_{self.by}"
         if window == LIFETIME:
-            return self.name if self.aggregate.startswith("days_since") else f"{self.name}_{LIFETIME}"
-        return f"{self.name}_{window}d"
+            bare = self.aggregate.startswith("days_since") or self.aggregate == "intervals"
+            return self.name + suffix if bare else f"{self.name}_{LIFETIME}{suffix}"
+        return f"{self.name}_{window}d{suffix}"
+
+    def columns(self, window: Window) -> list[str]:
+        """All generated names: a column for each place of ``top`` and each statistic of ``intervals``."""
+        name = self.column(window)
+        if self.aggregate == "top":
+            return [f"{name}_{place}" for place in range(1, (self.places or 0) + 1)]
+        if self.aggregate == "intervals":
+            return [f"{name}_{statistic}" for statistic in INTERVAL_STATISTICS]
+        return [name]
 
     @model_validator(mode="after")
     def _consistent(self) -> WindowedFeature:
-        needs_value = self.aggregate in ("sum", "mean", "min", "max")
+        """Everything the aggregate needs is said, and nothing that it would not read."""
+        needs_value = self.aggregate in NEEDS_VALUE
         if needs_value != (self.value is not None):
             raise ValueError(f"aggregate {self.aggregate} {'needs' if needs_value else 'takes no'} value")
+        for aggregate, parameter in PARAMETERS.items():
+            needs = self.aggregate == aggregate
+            if needs != (getattr(self, parameter) is not None):
+                raise ValueError(f"aggregate {self.aggregate} {'needs' if needs else 'takes no'} {parameter}")
+        if self.weights and self.aggregate != "top":
+            raise ValueError(f"aggregate {self.aggregate} takes no weights")
+        if self.by is not None and (self.aggregate not in BY_KEY or not self.by.isidentifier()):
+            raise ValueError(f"by names one column of an event, and only for {' and '.join(BY_KEY)}")
+        if self.aggregate == "decayed_sum" and LIFETIME in self.windows:
+            raise ValueError("aggregate decayed_sum takes windows of days, not the lifetime")
         return self
 
 
 class DerivedFeature(Strict):
-    """An expression over other features of the same profile."""
+    """An expression over other features of the same profile, in any order of declaration."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: Name
     expression: str
     unit: str
     description: str
@@ -69,27 +109,12 @@ class DerivedFeature(Strict):
 class UserFeature(Strict):
     """An attribute of the user as it was at ``as_of``; ``as_of`` may be used in the expression."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: Name
     expression: str
     role: Literal["numeric", "categorical"]
     unit: str
     description: str
     owner: str
-
-
-class PreferredCategories(Strict):
-    """The categories a user meets most, weighted by event type."""
-
-    count: PositiveInt = Field(le=20)
-    window_days: PositiveInt
-    weights: dict[EventType, PositiveInt]
-
-
-class PurchaseIntervals(Strict):
-    """Statistics of the gaps between the days on which these events happen."""
-
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    event_types: list[EventType] = Field(min_length=1)
 
 
 class SequenceSettings(Strict):
@@ -100,23 +125,47 @@ class SequenceSettings(Strict):
 
 
 class FeaturesConfig(Strict):
-    """All declared features. Names must differ."""
+    """All declared features. Names must differ, and no derived feature may need itself."""
 
     windowed: list[WindowedFeature]
     derived: list[DerivedFeature]
     user: list[UserFeature]
-    preferred_categories: PreferredCategories
-    intervals: list[PurchaseIntervals]
     sequence: SequenceSettings
 
     @model_validator(mode="after")
     def _distinct_names(self) -> FeaturesConfig:
-        names = [f.column(w) for f in self.windowed for w in f.windows]
-        names += [d.name for d in self.derived] + [u.name for u in self.user]
-        names += [f"{i.name}_{statistic}" for i in self.intervals for statistic in INTERVAL_STATISTICS]
-        names += [f"top_category_{n}" for n in range(1, self.preferred_categories.count + 1)]
-        names += [*RESERVED, *SEQUENCE_NAMES]
+        names = [column for f in self.windowed for window in f.windows for column in f.columns(window)]
+        names += [d.name for d in self.derived] + [u.name for u in self.user] + [*RESERVED, *SEQUENCE_NAMES]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"declares two columns named {', '.join(twice)}")
         return self
+
+    @model_validator(mode="after")
+    def _no_cycle(self) -> FeaturesConfig:
+        self.derived_in_levels()
+        return self
+
+    def derived_in_levels(self) -> list[list[DerivedFeature]]:
+        """The derived features, each level made of those before it.
+
+        Raises:
+            ValueError: some need one another.
+        """
+        by_name = {feature.name: feature for feature in self.derived}
+        sorter = TopologicalSorter({d.name: derived_inputs(d.expression) & by_name.keys() for d in self.derived})
+        try:
+            sorter.prepare()
+        except CycleError as error:
+            raise ValueError(f"derived features need one another: {' → '.join(error.args[1])}") from error
+        levels: list[list[DerivedFeature]] = []
+        while sorter.is_active():
+            ready = sorter.get_ready()
+            levels.append([by_name[name] for name in ready])
+            sorter.done(*ready)
+        return levels
+
+
+def derived_inputs(expression: str) -> set[str]:
+    """The words of an expression outside quotes: among them the features that it reads."""
+    return set(re.findall(r"[A-Za-z_]\w*", re.sub(r"'[^']*'", "", expression)))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from delta.tables import DeltaTable
+from deltalake import DeltaTable as StoredTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -153,6 +154,19 @@ class Lakehouse:
             for partition in build.partitions:
                 newest.setdefault(partition, build)
         return newest
+
+    def partition_sizes(self, name: str) -> dict[str, tuple[int, int]]:
+        """Rows and bytes of each partition of a table partitioned by one column, from its log alone."""
+        if not self.exists(name):
+            return {}
+        files = StoredTable(self.path(name)).get_add_actions(flatten=True)
+        [column] = [c for c in files.schema.names if c.startswith("partition.")]
+        sizes: dict[str, tuple[int, int]] = {}
+        told = zip(*(files[c].to_pylist() for c in (column, "num_records", "size_bytes")), strict=True)
+        for partition, rows, size in told:
+            before = sizes.get(str(partition), (0, 0))
+            sizes[str(partition)] = (before[0] + (rows or 0), before[1] + size)
+        return sizes
 
     def as_known_at(self, name: str, day: date, version: int | None = None) -> DataFrame:
         """A dimension's rows as known at the first instant of a day: those that held on the day before.

@@ -37,6 +37,12 @@ def touched_days(lakehouse: Lakehouse) -> dict[date, int]:
     return {row["day"]: row["version"] for row in newest.orderBy("day").collect()}
 
 
+def event_rows(lakehouse: Lakehouse) -> dict[date, int]:
+    """How many events each day holds, by the ledger."""
+    ledger = lakehouse.read("ingest_ledger").select(F.explode("days").alias("day", "rows"))
+    return {row["day"]: row["rows"] for row in ledger.groupBy("day").agg(F.sum("rows").alias("rows")).collect()}
+
+
 def touched_within(touched: dict[date, int], start: date, end: date) -> int:
     """The version of ``events`` that last touched a day of [start, end); 0 if none did."""
     return max((version for day, version in touched.items() if start <= day < end), default=0)

@@ -1,4 +1,4 @@
-"""The contracts of ``user_days`` and ``profiles``; their feature columns come from the declarations."""
+"""The contracts of the profile tables; their feature columns come from the declarations."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import hashlib
 import json
 from typing import Any
 
-from intent_spark.config.features import INTERVAL_STATISTICS, FeaturesConfig, WindowedFeature
+from intent_spark.config.features import DerivedFeature, FeaturesConfig, UserFeature, WindowedFeature
 from intent_spark.lakehouse.contract import Column, TableContract
 from intent_spark.profiles.partials import all_partials
+from intent_spark.profiles.slots import Slots
 
 LAST_EVENT = (
     "struct<event_time:timestamp,event_id:string,event_type:string,category:string,item_id:string,price:bigint>"
 )
-INTEGER_AGGREGATES = ("count", "sum", "min", "max", "active_days")
+INTEGER_AGGREGATES = ("count", "sum", "min", "max", "active_days", "distinct")
 
 
 def user_days_contract(features: FeaturesConfig) -> TableContract:
@@ -28,13 +29,27 @@ def user_days_contract(features: FeaturesConfig) -> TableContract:
         columns=(
             Column("event_date", "date", "the day in the shop's time zone", nullable=False),
             Column("user_id", "string", "the user", nullable=False),
+            Column("events", "bigint", "the day's events of any kind", "events"),
             *partials,
-            Column(
-                "category_weights",
-                "array<struct<category:string,weight:bigint>>",
-                "the day's categories, weighted",
-            ),
             Column("last_events", f"array<{LAST_EVENT}>", "the day's last events, newest first"),
+        ),
+    )
+
+
+def states_contract(features: FeaturesConfig) -> TableContract:
+    """One row is one user at one as_of, before the formulas: what the next snapshot rolls on from."""
+    slots = [Column(s.name, s.type, f"{s.partial.meaning}; {s.fold}, {s.window}") for s in Slots(features)]
+    return TableContract(
+        name="profile_states",
+        row="one user at one as_of: partials folded over windows, what features are computed from",
+        written_by="build_profiles",
+        keys=("user_id", "as_of"),
+        partition_by=("as_of",),
+        columns=(
+            Column("as_of", "date", "the state's day: its first instant bounds what is known", nullable=False),
+            Column("user_id", "string", "the user", nullable=False),
+            *slots,
+            Column("last_events", f"array<{LAST_EVENT}>", "the last events, newest first"),
         ),
     )
 
@@ -59,26 +74,12 @@ def profiles_contract(features: FeaturesConfig) -> TableContract:
 def feature_columns(features: FeaturesConfig) -> list[Column]:
     """All features of a profile, in the order of their declaration."""
     windowed = [
-        _windowed(feature, feature.column(window)) for feature in features.windowed for window in feature.windows
-    ]
-    intervals = [
-        Column(
-            f"{i.name}_{statistic}",
-            "double",
-            f"{statistic} gap between days with {', '.join(i.event_types)}",
-            "days",
-            role="numeric",
-        )
-        for i in features.intervals
-        for statistic in INTERVAL_STATISTICS
-    ]
+        _windowed(feature, name) for feature in features.windowed for window in feature.windows
+        for name in feature.columns(window)
+    ]  # fmt: skip
     derived = [Column(d.name, "double", d.description, d.unit, role="numeric") for d in features.derived]
     user = [Column(u.name, _user_type(u.role), u.description, u.unit, role=u.role) for u in features.user]
-    preferred = [
-        Column(f"top_category_{n}", "string", f"category met most, place {n}", role="categorical")
-        for n in range(1, features.preferred_categories.count + 1)
-    ]
-    return [*windowed, *intervals, *derived, *user, *preferred, *_sequence_columns()]
+    return [*windowed, *derived, *user, *_sequence_columns()]
 
 
 def _user_type(role: str) -> str:
@@ -86,8 +87,14 @@ def _user_type(role: str) -> str:
 
 
 def _windowed(feature: WindowedFeature, name: str) -> Column:
-    kind = "bigint" if feature.aggregate in INTEGER_AGGREGATES else "double"
-    return Column(name, kind, feature.description, feature.unit, role="numeric")
+    kind, role = "double", "numeric"
+    if feature.by is not None:
+        kind, role = "map<string,bigint>", "breakdown"
+    elif feature.aggregate in ("first", "last", "top"):
+        kind, role = "string", "categorical"
+    elif feature.aggregate in INTEGER_AGGREGATES:
+        kind = "bigint"
+    return Column(name, kind, feature.description, feature.unit, role=role)
 
 
 def _sequence_columns() -> list[Column]:
@@ -112,8 +119,7 @@ PROSE = ("description", "owner", "unit")
 
 def definition_hash(features: FeaturesConfig) -> str:
     """Changes when a declaration means something else; not with descriptions, units or owners."""
-    text = json.dumps(_without_prose(features.model_dump(mode="json")), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return _hash(_without_prose(features.model_dump(mode="json")))
 
 
 def _without_prose(tree: Any) -> Any:
@@ -124,8 +130,24 @@ def _without_prose(tree: Any) -> Any:
     return tree
 
 
-def partials_hash(features: FeaturesConfig) -> str:
-    """Changes when what ``user_days`` must hold does."""
-    parts = [(p.name, *p.definition) for p in all_partials(features)]
-    extra = [features.preferred_categories.weights, features.sequence.length]
-    return hashlib.sha256(json.dumps([parts, extra], sort_keys=True).encode()).hexdigest()[:16]
+def kept_in_days(features: FeaturesConfig) -> dict[str, str]:
+    """What ``user_days`` must hold: each column's definition, hashed."""
+    kept = {p.name: _hash(p.definition) for p in all_partials(features)}
+    return kept | {"last_events": _hash(features.sequence.length)}
+
+
+def sequence_hash(features: FeaturesConfig) -> str:
+    """Changes when the last events do."""
+    return _hash(features.sequence.model_dump())
+
+
+def feature_hashes(features: FeaturesConfig) -> dict[str, str]:
+    """A hash for each declared feature, by its name, without prose."""
+    declared: list[WindowedFeature | DerivedFeature | UserFeature]
+    declared = [*features.windowed, *features.derived, *features.user]
+    hashes = {d.name: _hash(_without_prose(d.model_dump(mode="json"))) for d in declared}
+    return hashes | {"sequence": sequence_hash(features)}
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from argparse import ArgumentParser, Namespace
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import ClassVar
 
 from pyspark.sql import functions as F
 
-from intent_spark.config.errors import UsageError
+from intent_spark.config.errors import ContractError, UsageError
+from intent_spark.config.features import FeaturesConfig
 from intent_spark.config.log import step
 from intent_spark.lakehouse.job import (
     MISSING,
@@ -24,64 +27,88 @@ from intent_spark.lakehouse.job import (
 )
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.lakehouse import Build
-from intent_spark.lakehouse.shop import data_range, recorded_shop, touched_days
-from intent_spark.profiles.contract import (
-    definition_hash,
-    partials_hash,
-    profiles_contract,
-    user_days_contract,
-)
+from intent_spark.lakehouse.shop import data_range, touched_days, touched_within
+from intent_spark.profiles.contract import definition_hash, feature_hashes, kept_in_days
 from intent_spark.profiles.declarations import check_declarations
-from intent_spark.profiles.merge import build_profile
-from intent_spark.profiles.user_days import user_days
+from intent_spark.profiles.late import moved
+from intent_spark.profiles.planner import (
+    Snapshot,
+    changed_features,
+    plan_snapshots,
+    seconds_per_row,
+)
+from intent_spark.profiles.spans import BEGINNING
+from intent_spark.profiles.tables import JOB, ProfileTables, holdings
+from intent_spark.profiles.user_days import reads_items
 
 DAYS_PER_COMMIT = 92
+PROFILES, STAGING = "profiles", "profiles_staging"
+LATE = "late events touched its days"
 
 
 class BuildProfiles(Job):
     """Daily partials of the events, and from these the users' profiles at one or more dates."""
 
-    name: ClassVar[str] = "build_profiles"
+    name: ClassVar[str] = JOB
     description: ClassVar[str] = "Aggregate events into user_days and these into the profiles of every user at a date."
 
     def add_options(self, parser: ArgumentParser) -> None:
         """Declare the job's own options."""
         parser.add_argument("--as-of", type=iso_day, action="append", help="snapshot date; may be given repeatedly")
-        parser.add_argument("--start-date", type=iso_day, help="first snapshot date of a half-open range")
+        parser.add_argument("--start-date", type=iso_day, help="first snapshot date of a half-open range (backfill)")
         parser.add_argument("--end-date", type=iso_day, help="day after the last snapshot date")
         parser.add_argument(
             "--step-days", type=positive, default=1, help="days between the range's snapshots (default: 1)"
         )
+        parser.add_argument(
+            "--strategy", choices=("auto", "roll", "merge", "direct"), default="auto",
+            help="how snapshots are made: rolled on from an earlier one, merged from user_days, directly from events; "
+            "all give equal rows (default: auto, what reads least)",
+        )  # fmt: skip
+        parser.add_argument(
+            "--parallelism", type=positive, default=1, help="snapshots built at the same time (default: 1)"
+        )
+        parser.add_argument(
+            "--staged", action="store_true",
+            help=f"build into {STAGING}, check, and only then replace the profiles, in one commit",
+        )  # fmt: skip
 
     def plan(self, context: JobContext, options: Namespace) -> Plan:
-        """The days of user_days and the snapshots that are missing or stale."""
-        check_declarations(context.spark, context.settings.features)
+        """The days of user_days and the snapshots that are missing or stale, and how each would be made."""
+        features, lakehouse = context.settings.features, context.lakehouse
+        check_declarations(context.spark, features)
         wanted = _wanted_dates(options)
-        first, end = data_range(context.lakehouse)
-        for as_of in wanted:
-            if not first < as_of <= end:
-                raise UsageError(
-                    f"--as-of {as_of} is outside the data: events cover [{first}, {end}), so {first} < as_of <= {end}."
-                )
-        touched = touched_days(context.lakehouse)
-        days = _day_items(context, touched, max(wanted))
+        _check_dates(context, wanted)
+        touched = touched_days(lakehouse)
+        days = {} if options.strategy == "direct" else _day_items(context, touched, max(wanted))
         snapshots = _snapshot_items(context, touched, wanted)
-        items = [*days.values(), *snapshots.values()]
         todo_days = [day for day, item in days.items() if item.state != THERE]
         todo_dates = [day for day, item in snapshots.items() if item.state != THERE]
-        return Plan(items, {"days": todo_days, "dates": todo_dates, "events": max(touched.values())})
+        runs = _ways(context, touched, todo_days, todo_dates, options)
+        for way in (way for run in runs for way in run):
+            item = snapshots[way.way.as_of]
+            why = "; ".join(filter(None, [item.why, way.describe()]))
+            snapshots[way.way.as_of] = PlanItem(item.what, item.state, why)
+        late = [day for day in todo_dates if snapshots[day].why.startswith(LATE)]
+        inputs = {"days": todo_days, "runs": runs, "events": max(touched.values()), "late": late}
+        return Plan([*days.values(), *snapshots.values()], inputs)
 
     def run(self, context: JobContext, options: Namespace, plan: Plan) -> Outcome:
         """Build what the plan lacks, oldest first, each part a commit of its own."""
-        lakehouse = context.lakehouse
-        # Only what the ledger confirms: a batch that is still half ingested makes all this stale when it is done.
-        inputs = {"events": plan.inputs["events"]}
-        inputs |= {"users": lakehouse.version("users")} if lakehouse.exists("users") else {}
-        rows_in = _build_days(context, plan.inputs["days"], inputs)
-        rows_out = sum(_build_snapshot(context, as_of, inputs) for as_of in plan.inputs["dates"])
-        message = (
-            f"{len(plan.inputs['days'])} days and {len(plan.inputs['dates'])} snapshots built: {rows_out} profiles"
-        )
+        inputs = _input_versions(context, plan)
+        tables = ProfileTables(context.lakehouse, context.settings.features, inputs, PROFILES)
+        before = context.lakehouse.version(PROFILES) if plan.inputs["late"] else 0
+        target = tables
+        if options.staged:
+            target = ProfileTables(context.lakehouse, context.settings.features, inputs, STAGING)
+        rows_in = _build_days(tables, plan.inputs["days"])
+        dates = [way.way.as_of for run in plan.inputs["runs"] for way in run]
+        rows_out = _build_snapshots(target, plan.inputs["runs"])
+        if options.staged and dates:
+            _swap(tables, target, dates)
+        for as_of in plan.inputs["late"]:
+            _tell_moved(tables, as_of, before)
+        message = f"{len(plan.inputs['days'])} days and {len(dates)} snapshots built: {rows_out} profiles"
         return Outcome(message, rows_in, rows_out, inputs)
 
 
@@ -95,70 +122,148 @@ def _wanted_dates(options: Namespace) -> list[date]:
     return day_range(options.start_date, options.end_date, options.step_days)
 
 
+def _check_dates(context: JobContext, wanted: list[date]) -> None:
+    first, end = data_range(context.lakehouse)
+    for as_of in wanted:
+        if not first < as_of <= end:
+            raise UsageError(
+                f"--as-of {as_of} is outside the data: events cover [{first}, {end}), so {first} < as_of <= {end}."
+            )
+
+
+def _input_versions(context: JobContext, plan: Plan) -> dict[str, int]:
+    """What the run reads. Of events only what the ledger confirms: a batch half ingested makes it all stale later."""
+    lakehouse = context.lakehouse
+    if reads_items(context.settings.features):
+        lakehouse.require("items", "ingest_items")
+    dimensions = ["users"] + (["items"] if reads_items(context.settings.features) else [])
+    return {"events": plan.inputs["events"]} | {t: lakehouse.version(t) for t in dimensions if lakehouse.exists(t)}
+
+
 def _day_items(context: JobContext, touched: dict[date, int], latest: date) -> dict[date, PlanItem]:
     builds = context.lakehouse.newest_builds("user_days")
-    definition = partials_hash(context.settings.features)
+    needed = kept_in_days(context.settings.features)
     return {
-        day: _item(f"user_days {day}", builds.get(day.isoformat()), version, definition)
+        day: _day_item(f"user_days {day}", builds.get(day.isoformat()), version, needed)
         for day, version in touched.items()
         if day < latest
     }
 
 
+def _day_item(what: str, build: Build | None, needed_version: int, needed: dict[str, str]) -> PlanItem:
+    if build is None:
+        return PlanItem(what, MISSING)
+    if build.inputs["events"] < needed_version:
+        return PlanItem(what, STALE, LATE)
+    kept = build.details.get("columns", {})
+    lacking = {name: definition for name, definition in needed.items() if kept.get(name) != definition}
+    if lacking:
+        return PlanItem(what, STALE, f"lacks {changed_features({k: kept[k] for k in lacking if k in kept}, lacking)}")
+    return PlanItem(what, THERE)
+
+
 def _snapshot_items(context: JobContext, touched: dict[date, int], wanted: list[date]) -> dict[date, PlanItem]:
-    builds = context.lakehouse.newest_builds("profiles")
-    definition = definition_hash(context.settings.features)
-    users = context.lakehouse.version("users") if context.lakehouse.exists("users") else None
+    features, lakehouse = context.settings.features, context.lakehouse
+    builds = lakehouse.newest_builds(PROFILES)
+    users = lakehouse.version("users") if lakehouse.exists("users") else None
     items = {}
     for as_of in wanted:
-        version = max(version for day, version in touched.items() if day < as_of)
-        build = builds.get(as_of.isoformat())
-        item = _item(f"profiles {as_of}", build, version, definition)
+        version, build = touched_within(touched, BEGINNING, as_of), builds.get(as_of.isoformat())
+        item = _snapshot_item(f"profiles {as_of}", build, version, features)
         if item.state == THERE and build and build.inputs.get("users") != users:
             item = PlanItem(item.what, STALE, "the users have changed")
         items[as_of] = item
     return items
 
 
-def _item(what: str, build: Build | None, needed_version: int, definition: str) -> PlanItem:
+def _snapshot_item(what: str, build: Build | None, needed_version: int, features: FeaturesConfig) -> PlanItem:
     if build is None:
         return PlanItem(what, MISSING)
-    if build.definition != definition:
-        return PlanItem(what, STALE, "built under another definition")
     if build.inputs["events"] < needed_version:
-        return PlanItem(what, STALE, "late events touched its days")
+        return PlanItem(what, STALE, LATE)
+    if build.definition != definition_hash(features):
+        told = changed_features(build.details.get("features", {}), feature_hashes(features))
+        return PlanItem(what, STALE, f"built under another definition: {told}")
     return PlanItem(what, THERE)
 
 
-def _build_days(context: JobContext, days: list[date], inputs: dict[str, int]) -> int:
+def _ways(
+    context: JobContext, touched: dict[date, int], days: list[date], dates: list[date], options: Namespace
+) -> list[list[Snapshot]]:
+    """How each date is made: a list for each of the runs that may go on side by side."""
+    if not dates:
+        return []
     features, lakehouse = context.settings.features, context.lakehouse
-    contract = user_days_contract(features)
-    lakehouse.create(contract)
+    held = holdings(lakehouse, features, touched, days)
+    rates = seconds_per_row([build for _, build in lakehouse.builds(PROFILES)] if lakehouse.exists(PROFILES) else [])
+    size = -(-len(dates) // options.parallelism)
+    parts = [dates[start : start + size] for start in range(0, len(dates), size)]
+    return [plan_snapshots(part, features, held, options.strategy, rates) for part in parts]
+
+
+def _build_days(tables: ProfileTables, days: list[date]) -> int:
     total = 0
     for start in range(0, len(days), DAYS_PER_COMMIT):
         chunk = days[start : start + DAYS_PER_COMMIT]
         with step("build_profiles.user_days", first=chunk[0], last=chunk[-1], days=len(chunk)) as counts:
-            events = lakehouse.read("events", inputs["events"]).where(F.col("event_date").isin(chunk))
-            built = user_days(events, features).repartition("event_date").sortWithinPartitions("user_id")
-            build = Build("build_profiles", [d.isoformat() for d in chunk], inputs, partials_hash(features))
-            lakehouse.replace(built, contract, "event_date", chunk, build)
-            counts["events"] = events.count()
-            counts["rows"] = lakehouse.read(contract.name).where(F.col("event_date").isin(chunk)).count()
+            counts["events"], counts["rows"] = tables.write_days(chunk)
             total += counts["events"]
     return total
 
 
-def _build_snapshot(context: JobContext, as_of: date, inputs: dict[str, int]) -> int:
-    features, lakehouse = context.settings.features, context.lakehouse
-    contract = profiles_contract(features)
-    lakehouse.create(contract)
-    with step("build_profiles.profiles", as_of=as_of) as counts:
-        users = None
-        if "users" in inputs:
-            users = lakehouse.as_known_at("users", as_of, inputs["users"])
-        days = lakehouse.read("user_days")
-        profile = build_profile(days, users, features, as_of, recorded_shop(lakehouse).time_zone)
-        build = Build("build_profiles", [as_of.isoformat()], inputs, definition_hash(features))
-        lakehouse.replace(profile, contract, "as_of", [as_of], build)
-        counts["rows"] = lakehouse.read(contract.name).where(F.col("as_of") == F.lit(as_of)).count()
+def _build_snapshots(tables: ProfileTables, runs: list[list[Snapshot]]) -> int:
+    """Build the runs side by side, the dates of each one after the other: they roll from one to the next."""
+
+    def build(run: list[Snapshot]) -> int:
+        return sum(_build_snapshot(tables, snapshot) for snapshot in run)
+
+    tables.create()
+    with ThreadPoolExecutor(max(len(runs), 1)) as pool:
+        return sum(pool.map(build, runs))
+
+
+def _build_snapshot(tables: ProfileTables, snapshot: Snapshot) -> int:
+    as_of, reads = snapshot.way.as_of, snapshot.reads
+    fields = {"as_of": as_of, "strategy": snapshot.strategy, "reads_rows": reads.rows}
+    if snapshot.seconds is not None:
+        fields["predicted_seconds"] = round(snapshot.seconds, 1)
+    with step("build_profiles.profiles", **fields) as counts:
+        started = time.monotonic()
+        if snapshot.way.merged or snapshot.way.rolled:
+            tables.write_state(snapshot)
+        seconds = time.monotonic() - started
+        cost: dict[str, float | str] = {"strategy": snapshot.strategy, "rows": reads.rows, "seconds": seconds}
+        counts["rows"] = tables.write_profiles(as_of, cost)
     return int(counts["rows"])
+
+
+def _swap(tables: ProfileTables, staged: ProfileTables, dates: list[date]) -> None:
+    """Check the staged profiles and put them in place of the old ones, all dates in one commit.
+
+    Raises:
+        ContractError: a user is missing or there twice; the profiles are as they were.
+    """
+    lakehouse = tables.lakehouse
+    built = lakehouse.read(STAGING).where(F.col("as_of").isin(dates))
+    with step("build_profiles.swap", dates=len(dates)) as counts:
+        users = built.groupBy("as_of").agg(F.count("*").alias("rows"), F.countDistinct("user_id").alias("users"))
+        found = {row["as_of"]: (row["rows"], row["users"]) for row in users.collect()}
+        for as_of in dates:
+            wanted = tables.state(as_of).count()
+            if found.get(as_of) != (wanted, wanted):
+                raise ContractError(
+                    f"{STAGING} {as_of}: {found.get(as_of)} rows and users where the state has {wanted}; "
+                    "the profiles were left as they are."
+                )
+        details = {"features": feature_hashes(tables.features)}
+        build = Build(JOB, [d.isoformat() for d in dates], tables.inputs, definition_hash(tables.features), details)
+        tables.create()
+        lakehouse.replace(built, tables.profiles, "as_of", dates, build)
+        counts["rows"] = sum(rows for rows, _ in found.values())
+
+
+def _tell_moved(tables: ProfileTables, as_of: date, version: int) -> None:
+    with step("build_profiles.moved", as_of=as_of) as counts:
+        at = F.col("as_of") == F.lit(as_of)
+        before = tables.lakehouse.read(PROFILES, version).where(at)
+        counts.update(moved(before, tables.lakehouse.read(PROFILES).where(at), tables.features).counts())

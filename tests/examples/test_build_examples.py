@@ -16,7 +16,7 @@ from intent_spark.lakehouse.lakehouse import Lakehouse
 from intent_spark.pipeline.options import build_parser
 from intent_spark.profiles.contract import definition_hash
 from intent_spark.profiles.job import BuildProfiles
-from tests.profiles.frames import add_events, at, day, events_frame, small_features, windowed
+from tests.profiles.frames import add_events, at, day, events_frame, small_features, top_category, windowed
 from tests.profiles.naive_oracle import Event
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ HORIZON = 3
 
 
 def few_features():  # type: ignore[no-untyped-def]  # the configuration's own type
-    return small_features(windowed=[windowed("n", "count", [7])], derived=[], intervals=[])
+    return small_features(windowed=[windowed("n", "count", [7]), top_category()], derived=[])
 
 
 def run(context: JobContext, *arguments: str, job: type = BuildExamples) -> Outcome:
@@ -107,7 +107,7 @@ def test_training_set_and_manifest(shop: JobContext) -> None:
         (10, "ann"): ("test", 0, 1.0), (10, "bob"): ("test", 0, 1.0), (10, "cid"): ("test", 0, 1.0),
     }  # fmt: skip
     roles = {field.name: field.metadata.get("role") for field in table.schema.fields}
-    assert (roles["n_7d"], roles["top_category_1"], roles["seq_item"]) == ("numeric", "categorical", "sequence")
+    assert (roles["n_7d"], roles["top_category_5d_1"], roles["seq_item"]) == ("numeric", "categorical", "sequence")
     assert [roles[name] for name in ("user_id", "as_of", "label", "split", "weight")] == [None] * 5
 
     version, build = lakehouse.builds("examples")[0]

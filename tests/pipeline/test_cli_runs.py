@@ -9,8 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from pyspark.sql import SparkSession
 
-from intent_spark.lakehouse.job import JobContext
+from intent_spark.events.job import IngestEvents
+from intent_spark.lakehouse.job import Job, JobContext
+from intent_spark.pipeline import cli
+from intent_spark.profiles.job import BuildProfiles
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
@@ -113,11 +117,8 @@ INGEST = ("ingest_events", "--source", "taobao_userbehavior", "--input")
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        ((*INGEST, "nowhere.csv"), 2, "input nowhere.csv: no such file, or a folder without files"),
-        ((*INGEST, "empty"), 2, "input empty: no such file, or a folder without files"),
         ((*INGEST, "good.csv", "--start-date", "2026-03-02", "--end-date", "2026-03-01"), 2, "is not before"),
         ((*INGEST, "cut.csv.gz"), 1, "cut.csv.gz"),
-        (("build_profiles", "--as-of", "2031-01-01"), 2, "2031-01-01"),
         (("ingest_events", "--source", "online_retail", "--input", "other.csv"), 3, FOREIGN),
     ],
 )
@@ -128,6 +129,30 @@ def test_what_is_refused_leaves_the_tables_as_they_were(
     done = run(shop, *words)
     assert done.returncode == code, output(done)[-2000:]
     assert says in sentence(done)
+    assert tree(shop / "warehouse") == before
+
+
+@pytest.mark.parametrize(
+    ("job", "words", "says"),
+    [
+        (IngestEvents, (*INGEST[1:], "nowhere.csv"), "input nowhere.csv: no such file, or a folder without files"),
+        (IngestEvents, (*INGEST[1:], "empty"), "input empty: no such file, or a folder without files"),
+        (BuildProfiles, ("--as-of", "2031-01-01"), "--as-of 2031-01-01 is outside the data"),
+    ],
+)
+def test_what_is_refused_within_one_process(
+    shop: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    job: type[Job], words: tuple[str, ...], says: str,
+) -> None:  # fmt: skip
+    """The same command line without the seconds that a new Java takes."""
+    monkeypatch.chdir(shop)
+    monkeypatch.setattr(cli, "configure_logging", lambda: None)
+    before = tree(shop / "warehouse")
+    with pytest.raises(SystemExit) as left:
+        cli.main(job(), list(words))
+    assert left.value.code == 2
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith(f"{job.name}: ")]
+    assert len(told) == 1 and says in told[0]
     assert tree(shop / "warehouse") == before
 
 

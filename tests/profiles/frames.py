@@ -79,6 +79,13 @@ def windowed(name: str, aggregate: str, windows: list[Any], **more: Any) -> dict
     }
 
 
+def top_category() -> dict[str, Any]:
+    """A declaration whose columns are categorical."""
+    return windowed(
+        "top_category", "top", [5], places=3, value="category", weights={"view": 1, "cart": 2, "purchase": 4}
+    )
+
+
 def derived(name: str, expression: str) -> dict[str, Any]:
     """One derived feature's declaration."""
     return {"name": name, "expression": expression, "unit": "", "description": name, "owner": "t"}
@@ -104,21 +111,24 @@ def small_features(**sections: Any) -> FeaturesConfig:
             windowed("since", "days_since_last", ["lifetime"]),
             windowed("since_buy", "days_since_last", ["lifetime"], **buys),
             windowed("since_first", "days_since_first", ["lifetime"]),
+            windowed("price_std", "std", [2, 7, "lifetime"], value="price"),
+            windowed("first_category", "first", [2, "lifetime"], value="category", **buys),
+            windowed("last_category", "last", [2, "lifetime"], value="category"),
+            windowed("categories", "distinct", [2, 7, "lifetime"], value="category", cap=16),
+            windowed("seen", "count", [2, 7, "lifetime"], by="category"),
+            windowed("paid", "sum", [7], by="event_type", value="price"),
+            windowed("dear", "count", [2, "lifetime"], filter="price > 1000"),
+            windowed("recent_spend", "decayed_sum", [2, 7], half_life_days=1.5, **spent),
+            top_category(),
+            windowed("top_type", "top", ["lifetime"], places=2, value="event_type"),
+            windowed("buy_gap", "intervals", ["lifetime"], **buys),
+            windowed("gap", "intervals", [7, "lifetime"], event_types=["view", "cart", "purchase"]),
         ],
         "derived": [
             derived("buys_per_event", "try_divide(buys_7d, n_7d)"),
             derived("doubled", "buys_per_event * 2"),
         ],
         "user": [],
-        "preferred_categories": {
-            "count": 3,
-            "window_days": 5,
-            "weights": {"view": 1, "cart": 2, "purchase": 4},
-        },
-        "intervals": [
-            {"name": "buy_gap", "event_types": ["purchase"]},
-            {"name": "gap", "event_types": ["view", "cart", "purchase"]},
-        ],
         "sequence": {"length": 4, "window_days": 6},
     }
     return FeaturesConfig.model_validate(tree | sections)

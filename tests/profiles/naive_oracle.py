@@ -16,6 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 MICROSECOND = timedelta(microseconds=1)
+TYPES = ("view", "search", "cart", "favourite", "purchase", "return")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -37,10 +38,19 @@ def _times(price: int | None, quantity: int | None) -> int | None:
     return None if price is None or quantity is None else price * quantity
 
 
-VALUES: dict[str, Callable[[Event], int | None]] = {
+VALUES: dict[str, Callable[[Event], Any]] = {
+    "category": lambda e: e.category,
+    "item_id": lambda e: e.item_id,
+    "event_type": lambda e: e.event_type,
     "price": lambda e: e.price,
     "quantity": lambda e: e.quantity,
     "price * quantity": lambda e: _times(e.price, e.quantity),
+}
+
+
+FILTERS: dict[str | None, Callable[[Event], bool]] = {
+    None: lambda e: True,
+    "price > 1000": lambda e: e.price is not None and e.price > 1000,
 }
 
 
@@ -90,19 +100,51 @@ def naive_profile(history: list[Event], config: Any, as_of: date, shop: Shop) ->
     features: dict[str, Any] = {}
     for declared in config.windowed:
         for window in declared.windows:
-            chosen = [
-                e
-                for e in recent(history, window, as_of, shop)
-                if e.event_type in (declared.event_types or [e.event_type])
-            ]
-            name = declared.name + ("" if declared.aggregate.startswith("days_since") else suffix(window))
-            features[name] = aggregate(declared.aggregate, declared.value, chosen, as_of, shop)
-    for declared in config.intervals:
-        features |= interval_statistics(declared, history, shop)
+            types = declared.event_types or TYPES
+            near = [e for e in recent(history, window, as_of, shop) if e.event_type in types]
+            features |= windowed_feature(
+                declared, window, [e for e in near if FILTERS[declared.filter](e)], as_of, shop
+            )
     known = [d.name for d in config.derived if d.name in DERIVED]
     features |= {name: DERIVED[name](features) for name in known}
-    features |= preferred(config.preferred_categories, history, as_of, shop)
     return features | sequence(config.sequence, history, as_of, shop)
+
+
+def windowed_feature(declared: Any, window: Any, chosen: list[Event], as_of: date, shop: Shop) -> dict[str, Any]:
+    """The columns of one declaration over one window."""
+    name, kind = declared.name, declared.aggregate
+    bare = window == "lifetime" and (kind.startswith("days_since") or kind == "intervals")
+    name += "" if bare else suffix(window)
+    if kind == "intervals":
+        return {f"{name}_{statistic}": value for statistic, value in interval_statistics(chosen, shop).items()}
+    if kind == "top":
+        ranked = top(declared, chosen)
+        return {f"{name}_{place}": ranked[place - 1] for place in range(1, declared.places + 1)}
+    if declared.by:
+        return {f"{name}_by_{declared.by}": by_key(declared, chosen)}
+    if kind == "decayed_sum":
+        return {name: decayed(declared, chosen, as_of, shop)}
+    return {name: aggregate(kind, declared.value, chosen, as_of, shop)}
+
+
+def by_key(declared: Any, chosen: list[Event]) -> dict[str, int]:
+    """A sum for each key; keys whose sum is zero are left out."""
+    totals: dict[str, int] = defaultdict(int)
+    for event in chosen:
+        key, number = VALUES[declared.by](event), VALUES[declared.value](event) if declared.value else 1
+        if key is not None and number is not None:
+            totals[key] += number
+    return {key: total for key, total in totals.items() if total}
+
+
+def decayed(declared: Any, chosen: list[Event], as_of: date, shop: Shop) -> float:
+    """Values by their day's age, the day before as_of being 0 days old; weights in whole 65536ths."""
+    total = 0
+    for event in chosen:
+        number = VALUES[declared.value](event)
+        age = (as_of - shop.day(event.time)).days - 1
+        total += (number or 0) * round(65536 * 0.5 ** (age / declared.half_life_days))
+    return total / 65536
 
 
 def suffix(window: int | str) -> str:
@@ -117,7 +159,7 @@ def recent(history: list[Event], window: int | str, as_of: date, shop: Shop) -> 
     return [e for e in history if e.time >= shop.midnight(as_of - timedelta(days=int(window)))]
 
 
-def aggregate(kind: str, value: str | None, chosen: list[Event], as_of: date, shop: Shop) -> float | None:
+def aggregate(kind: str, value: str | None, chosen: list[Event], as_of: date, shop: Shop) -> float | str | None:
     """One aggregate over the events that count."""
     if kind == "count":
         return len(chosen)
@@ -127,12 +169,20 @@ def aggregate(kind: str, value: str | None, chosen: list[Event], as_of: date, sh
         times = [e.time for e in chosen]
         since = (max if kind == "days_since_last" else min)(times, default=None)
         return None if since is None else ((shop.midnight(as_of) - since) // MICROSECOND) / 86_400_000_000
-    numbers = [n for e in chosen if (n := VALUES[value or ""](e)) is not None]
+    values = [(e, v) for e in chosen if (v := VALUES[value or ""](e)) is not None]
+    if kind == "distinct":
+        return len({v for _, v in values})
+    if kind in ("first", "last"):
+        ordered = sorted(values, key=lambda pair: (pair[0].time, pair[0].event_id))
+        return str(ordered[0 if kind == "first" else -1][1]) if ordered else None
+    numbers = [v for _, v in values]
     match kind:
         case "sum":
             return sum(numbers)
         case "mean":
             return sum(numbers) / len(numbers) if numbers else None
+        case "std":
+            return deviation(numbers) if numbers else None
         case "min":
             return min(numbers, default=None)
         case "max":
@@ -140,21 +190,20 @@ def aggregate(kind: str, value: str | None, chosen: list[Event], as_of: date, sh
     raise AssertionError(f"the oracle does not know {kind}")
 
 
-def interval_statistics(declared: Any, history: list[Event], shop: Shop) -> dict[str, float | None]:
+def deviation(numbers: list[int]) -> float:
+    """The population's standard deviation."""
+    mean = Fraction(sum(numbers), len(numbers))
+    return root(sum(((n - mean) ** 2 for n in numbers), Fraction(0)) / len(numbers))
+
+
+def interval_statistics(chosen: list[Event], shop: Shop) -> dict[str, float | None]:
     """Of the gaps, in days, between the days with such an event."""
-    days = sorted({shop.day(e.time) for e in history if e.event_type in declared.event_types})
+    days = sorted({shop.day(e.time) for e in chosen})
     gaps = [(after - before).days for before, after in zip(days, days[1:], strict=False)]
     if not gaps:
-        return {f"{declared.name}_{statistic}": None for statistic in ("mean", "std", "min", "max")}
-    mean = Fraction(sum(gaps), len(gaps))
-    variance = sum((gap - mean) ** 2 for gap in gaps) / len(gaps)
-    statistics = {
-        "mean": float(mean),
-        "std": root(variance),
-        "min": float(min(gaps)),
-        "max": float(max(gaps)),
-    }
-    return {f"{declared.name}_{statistic}": number for statistic, number in statistics.items()}
+        return dict.fromkeys(("mean", "std", "min", "max"))
+    mean = float(Fraction(sum(gaps), len(gaps)))
+    return {"mean": mean, "std": deviation(gaps), "min": float(min(gaps)), "max": float(max(gaps))}
 
 
 def root(square: Fraction) -> float:
@@ -163,15 +212,16 @@ def root(square: Fraction) -> float:
         return float((Decimal(square.numerator) / Decimal(square.denominator)).sqrt())
 
 
-def preferred(declared: Any, history: list[Event], as_of: date, shop: Shop) -> dict[str, str | None]:
-    """Categories by weight, the largest first; of equal weights the later name first."""
+def top(declared: Any, chosen: list[Event]) -> list[str | None]:
+    """Values by weight, the largest first; of equal weights the later name first."""
     weight: dict[str, int] = defaultdict(int)
-    for event in recent(history, declared.window_days, as_of, shop):
-        if event.category is not None and event.event_type in declared.weights:
-            weight[event.category] += declared.weights[event.event_type]
-    best = sorted(weight, key=lambda category: (weight[category], category), reverse=True)
-    places = best[: declared.count] + [None] * (declared.count - len(best))
-    return {f"top_category_{place}": category for place, category in enumerate(places, start=1)}
+    for event in chosen:
+        value = VALUES[declared.value](event)
+        own = declared.weights.get(event.event_type) if declared.weights else 1
+        if value is not None and own:
+            weight[str(value)] += own
+    best = sorted(weight, key=lambda value: (weight[value], value), reverse=True)
+    return best[: declared.places] + [None] * (declared.places - len(best))
 
 
 def sequence(declared: Any, history: list[Event], as_of: date, shop: Shop) -> dict[str, list[Any]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections import defaultdict
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import reduce
 from typing import Any
@@ -17,10 +19,11 @@ from pyspark.sql import DataFrame, SparkSession
 from intent_spark.config.features import FeaturesConfig
 from intent_spark.config.loading import load_settings
 from intent_spark.profiles.contract import feature_columns, profiles_contract, user_days_contract
-from intent_spark.profiles.merge import build_profile
+from intent_spark.profiles.profile import profiles_of
 from intent_spark.profiles.user_days import user_days
 from tests.profiles.frames import events_frame, small_features
 from tests.profiles.naive_oracle import DERIVED, Event, Shop, naive_profiles, ratio
+from tests.profiles.strategies import build_profile, merged_state, rolled_state
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +31,7 @@ LONDON = "Europe/London"
 TYPES = ("view", "search", "cart", "favourite", "purchase", "return")
 # The days after clocks go forward and back: the windows hold a day of 23 and one of 25 hours.
 SWITCHES = [date(2026, 3, 30), date(2026, 10, 26)]
-CASES = 250
+CASES = int(os.environ.get("INTENT_SPARK_CASES", "500"))  # for each strategy; make test-long asks for more
 # n*sum(x²) - sum(x)² is exact; its root and the division round once each, the oracle rounds once: 2 ulp at most.
 TWO_ULP = 4.5e-16
 
@@ -89,7 +92,8 @@ def assert_equal(found: dict[str, Any], wanted: dict[str, Any], events: list[Eve
     """Integers, texts and arrays equal; doubles equal to the last bit, but for the standard deviation."""
     wrong = {}
     for name, value in wanted.items():
-        close = pytest.approx(value, rel=TWO_ULP, abs=0) if name.endswith("_std") and value is not None else value
+        spread = "_std" in name and value is not None
+        close = pytest.approx(value, rel=TWO_ULP, abs=0) if spread else value
         if found[name] != close or type(found[name]) is not type(value):
             wrong[name] = (found[name], value)
     assert not wrong, f"(found, wanted): {wrong} for {events}"
@@ -104,31 +108,71 @@ def checked(found: dict[str, dict[str, Any]], wanted: dict[str, dict[str, Any]],
         assert_equal(found[user], wanted[user], by_user[user])
 
 
-def test_random_histories(spark: SparkSession) -> None:
-    features, shop, cases = small_features(), Shop(LONDON), collected(histories, CASES * len(SWITCHES))
-    assert len(cases) >= CASES * len(SWITCHES) * 0.9
-    per_switch = [cases[n :: len(SWITCHES)] for n in range(len(SWITCHES))]
-    frames, wanted, all_events = [], {}, []
-    for as_of, mine in zip(SWITCHES, per_switch, strict=True):
-        events = [e for n, case in enumerate(mine) for e in history(case, f"{as_of}/{n}", as_of, shop)]
-        wanted |= naive_profiles(events, features, as_of, LONDON)
-        all_events += events
-        days = user_days_contract(features).select(user_days(events_frame(spark, events, LONDON), features))
-        frames.append(profiles_contract(features).select(build_profile(days, None, features, as_of, LONDON)))
+@dataclass(frozen=True)
+class Population:
+    """Random histories as one shop's events, and what the oracle makes of them at some date."""
+
+    features: FeaturesConfig
+    events: dict[date, list[Event]]
+    wanted: dict[str, dict[str, Any]]
+    cases: int
+
+    @property
+    def all_events(self) -> list[Event]:
+        return [e for events in self.events.values() for e in events]
+
+
+@pytest.fixture(scope="module")
+def population() -> Population:
+    features, shop, cases = small_features(), Shop(LONDON), collected(histories, CASES)
+    assert len(cases) >= CASES * 0.9
+    events, wanted = {}, {}
+    for number, as_of in enumerate(SWITCHES):
+        mine = cases[number :: len(SWITCHES)]
+        events[as_of] = [e for n, case in enumerate(mine) for e in history(case, f"{as_of}/{n}", as_of, shop)]
+        wanted |= naive_profiles(events[as_of], features, as_of, LONDON)
     for row in wanted.values():
         row["buys_per_event"] = ratio(row["buys_7d"], row["n_7d"])
         row["doubled"] = None if row["buys_per_event"] is None else row["buys_per_event"] * 2
-    found = {row["user_id"]: row.asDict() for row in reduce(DataFrame.unionByName, frames).collect()}
-    covered = {c.name for c in feature_columns(features)}
-    assert covered == set(next(iter(wanted.values())))
-    checked(found, wanted, all_events)
-    # The cases hold what the test is for.
+    return Population(features, events, wanted, len(cases))
+
+
+def test_the_cases_hold_what_the_test_is_for(population: Population) -> None:
+    wanted, everything = population.wanted, population.all_events
+    assert {c.name for c in feature_columns(population.features)} == set(next(iter(wanted.values())))
     assert any(row["n_7d"] == 0 for row in wanted.values()), "nobody without events in a window"
     assert any(row["buy_gap_std"] for row in wanted.values()), "nobody with uneven gaps"
     assert any(row["spend_lifetime"] < 0 for row in wanted.values()), "no negative sum"
-    assert len(wanted) < len(cases), "nobody whose events all come later"
-    times = [(e.user_id, e.time) for e in all_events]
+    assert len(wanted) < population.cases, "nobody whose events all come later"
+    times = [(e.user_id, e.time) for e in everything]
     assert len(set(times)) < len(times) - 100, "hardly a tie in time"
+
+
+def merge(days: DataFrame, features: FeaturesConfig, as_of: date) -> DataFrame:
+    return merged_state(days, features, as_of, LONDON)
+
+
+def roll_day_by_day(days: DataFrame, features: FeaturesConfig, as_of: date) -> DataFrame:
+    return rolled_state(days, features, [as_of - timedelta(days=n) for n in (3, 2, 1, 0)], LONDON)
+
+
+def roll_in_leaps(days: DataFrame, features: FeaturesConfig, as_of: date) -> DataFrame:
+    """Steps shorter than, as long as, and longer than the windows."""
+    return rolled_state(days, features, [as_of - timedelta(days=n) for n in (12, 4, 2, 0)], LONDON)
+
+
+@pytest.mark.parametrize("strategy", [merge, roll_day_by_day, roll_in_leaps])
+def test_random_histories(
+    strategy: Callable[[DataFrame, FeaturesConfig, date], DataFrame], spark: SparkSession, population: Population
+) -> None:
+    """Every strategy gives what the oracle gives, to the bit."""
+    features, frames = population.features, []
+    for as_of, events in population.events.items():
+        days = user_days_contract(features).select(user_days(events_frame(spark, events, LONDON), features))
+        state = strategy(days.localCheckpoint(), features, as_of)
+        frames.append(profiles_contract(features).select(profiles_of(state, None, features, as_of, LONDON)))
+    found = {row["user_id"]: row.asDict() for row in reduce(DataFrame.unionByName, frames).collect()}
+    checked(found, population.wanted, population.all_events)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +23,8 @@ from intent_spark.pipeline.options import build_parser
 from intent_spark.profiles.declarations import check_declarations
 from intent_spark.profiles.job import BuildProfiles
 from tests.profiles.frames import add_events, at, day, derived, files_by_partition, small_features, windowed
-from tests.profiles.naive_oracle import Event
+from tests.profiles.naive_oracle import Event, Shop
+from tests.profiles.test_against_oracle import long_histories
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +59,7 @@ def age_feature() -> list[dict[str, str]]:
 
 
 def few_features(**sections: Any) -> FeaturesConfig:
-    few = {"windowed": [windowed("n", "count", [7])], "derived": [], "intervals": [], "user": age_feature()}
+    few = {"windowed": [windowed("n", "count", [7])], "derived": [], "user": age_feature()}
     return small_features(**few | sections)
 
 
@@ -219,8 +222,10 @@ def test_no_events(spark: SparkSession, tmp_path: Path) -> None:
          r"^features.yaml: feature 'x': its expression over an event .*prize"),
         (lambda: small_features(windowed=[windowed("x", "sum", [1], value="price +* 2")], derived=[]),
          r"^features.yaml: feature 'x': its expression over an event does not hold: .*[Ss]yntax"),
-        (lambda: small_features(derived=[derived("y", "n_7d + later"), derived("later", "n_7d")]),
-         r"^features.yaml: feature 'y': its expression over the features before it .*later"),
+        (lambda: small_features(derived=[derived("y", "n_7d + later")]),
+         r"^features.yaml: feature 'y': its expression over the other features .*later"),
+        (lambda: small_features(windowed=[windowed("x", "count", [1], by="colour")], derived=[]),
+         r"^features.yaml: feature 'x': its expression over an event .*colour"),
         (lambda: small_features(user=[{**age_feature()[0], "expression": "height"}]),
          r"^features.yaml: feature 'age': its expression over a user .*height"),
     ],
@@ -235,3 +240,100 @@ def test_expressions_are_checked_before_work(
 
 def test_shipped_declarations_hold(spark: SparkSession) -> None:
     check_declarations(spark, load_settings().features)
+
+
+def profile_rows(lakehouse: Lakehouse) -> list[dict[str, Any]]:
+    rows = lakehouse.read("profiles").orderBy("as_of", "user_id").collect()
+    return [row.asDict(recursive=True) for row in rows]
+
+
+@pytest.fixture(scope="module")
+def merged(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> JobContext:
+    """A warehouse whose snapshots of three dates were each merged from user_days."""
+    lakehouse = Lakehouse(spark, str(tmp_path_factory.mktemp("merged") / "warehouse"))
+    recent = [e for e in long_histories(3, day("2026-03-20"), Shop("UTC")) if e.time >= at("2026-03-06")]
+    add_events(lakehouse, recent, "b1")
+    context = JobContext(load_settings().model_copy(update={"features": small_features()}), spark, lakehouse)
+    run(BuildProfiles(), context, *RANGE, "--strategy", "merge")
+    return context
+
+
+RANGE = ("--start-date", "2026-03-18", "--end-date", "2026-03-21")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), ("--strategy", "roll", "--parallelism", "2"), ("--strategy", "direct"), ("--staged",)],
+    ids=["auto", "parallel", "direct", "staged"],
+)
+def test_every_strategy_writes_the_same_profiles(merged: JobContext, tmp_path: Path, words: tuple[str, ...]) -> None:
+    warehouse = tmp_path / "warehouse"
+    shutil.copytree(merged.lakehouse.root, warehouse)
+    for table in ("profiles", "profile_states", "user_days"):
+        shutil.rmtree(warehouse / table)
+    context = replace(merged, lakehouse=Lakehouse(merged.spark, str(warehouse)))
+    found = plan(context, *RANGE, *words)
+    chosen = [item.why.split()[0].rstrip(":") for item in found.items if item.what.startswith("profiles")]
+    expected = {"direct": ["direct"] * 3, "--staged": ["merge", "roll", "roll"], "roll": ["merge", "roll", "merge"]}
+    assert chosen == expected.get(next((w for w in words if w in expected), ""), ["merge", "roll", "roll"])
+    run(BuildProfiles(), context, *RANGE, *words)
+    assert profile_rows(context.lakehouse) == profile_rows(merged.lakehouse)
+    assert context.lakehouse.exists("user_days") is ("direct" not in words)
+
+
+def test_one_more_day_rolls_and_predicts_what_it_reads(merged: JobContext, tmp_path: Path) -> None:
+    warehouse = tmp_path / "warehouse"
+    shutil.copytree(merged.lakehouse.root, warehouse)
+    context = replace(merged, lakehouse=Lakehouse(merged.spark, str(warehouse)))
+    item = plan(context, "--as-of", "2026-03-21").items[-1]
+    assert item.state == "missing"
+    assert item.why.startswith("roll from 2026-03-20, ")
+    rows = int(re.search(r"reads ([\d,]+) rows", item.why)[1].replace(",", ""))  # type: ignore[index]
+    whole = plan(context, "--as-of", "2026-03-21", "--strategy", "merge").items[-1].why
+    assert rows < int(re.search(r"reads ([\d,]+) rows", whole)[1].replace(",", ""))  # type: ignore[index]
+    assert re.search(r", about \d", whole), "a strategy that was used before has a predicted time"
+    before = {table: files_by_partition(context.lakehouse, table) for table in ("user_days", "profiles")}
+    run(BuildProfiles(), context, "--as-of", "2026-03-21")
+    for table, added in (("user_days", "2026-03-20"), ("profiles", "2026-03-21")):
+        after = files_by_partition(context.lakehouse, table)
+        assert after.keys() - before[table].keys() <= {added}
+        assert all(after[partition] == files for partition, files in before[table].items())
+
+
+def test_late_events_say_what_they_moved(
+    merged: JobContext, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = tmp_path / "warehouse"
+    shutil.copytree(merged.lakehouse.root, warehouse)
+    context = replace(merged, lakehouse=Lakehouse(merged.spark, str(warehouse)))
+    late = [Event("u0", "late", "purchase", at("2026-03-17"), "z", "i", 5_000_000, 1)]
+    add_events(context.lakehouse, late, "b2")
+    found = plan(context, "--as-of", "2026-03-19")
+    assert [i.what for i in found.todo] == ["user_days 2026-03-17", "profiles 2026-03-19"]
+    assert "not from 2026-03-19: late events touched its days" in found.todo[-1].why
+    monkeypatch.setattr("intent_spark.config.log.LOGGER.propagate", True)
+    with caplog.at_level("INFO", logger="intent_spark"):
+        run(BuildProfiles(), context, "--as-of", "2026-03-19")
+    told = next(r.getMessage() for r in caplog.records if "step=build_profiles.moved" in r.getMessage())
+    assert "as_of=2026-03-19" in told and "users_moved=1 " in told
+    assert 'largest_change="spend_' in told
+    assert {i.what: i.state for i in plan(context, *RANGE).items}["profiles 2026-03-18"] == "stale"
+
+
+def test_an_added_feature_extends_the_states(merged: JobContext, tmp_path: Path) -> None:
+    """What the states hold is carried over; only the new slots are merged. A removed feature makes no day stale."""
+    warehouse = tmp_path / "warehouse"
+    shutil.copytree(merged.lakehouse.root, warehouse)
+    declared = [w.model_dump() for w in small_features().windowed]
+    more = small_features(windowed=[*declared, windowed("looks", "count", [3], event_types=["view"])])
+    lakehouse = Lakehouse(merged.spark, str(warehouse))
+    wider = replace(merged, lakehouse=lakehouse, settings=merged.settings.model_copy(update={"features": more}))
+    item = plan(wider, "--as-of", "2026-03-20").items[-1]
+    assert item.why.startswith("built under another definition: looks new; extend from 2026-03-20, 1 slots merged")
+    run(BuildProfiles(), wider, "--as-of", "2026-03-20")
+    looks = lakehouse.read("profiles").where("as_of = '2026-03-20'").agg({"looks_3d": "sum"}).collect()[0][0]
+    counted = "event_type = 'view' and event_date >= '2026-03-17' and event_date < '2026-03-20'"
+    assert looks == lakehouse.read("events").where(counted).count() > 0
+    fewer = small_features(windowed=declared[:-1])
+    narrower = replace(wider, settings=merged.settings.model_copy(update={"features": fewer}))
+    assert {i.state for i in plan(narrower, "--as-of", "2026-03-20").items if "user_days" in i.what} == {"there"}

@@ -33,9 +33,8 @@ def test_unknown_event_types(conf: Path) -> None:
     allowed = "is no event type; allowed are view, search, cart, favourite, purchase, return"
     said = refused(conf, windowed=[windowed("n", "count", [7], event_types=["click"])])
     assert "found 'click'" in said and allowed in said and "windowed.0.event_types.0" in said
-    assert allowed in refused(conf, intervals=[{"name": "gap", "event_types": ["buy"]}])
-    weights = {"count": 3, "window_days": 5, "weights": {"watch": 1}}
-    assert "found 'watch'" in refused(conf, preferred_categories=weights)
+    top = windowed("t", "top", [7], value="category", places=3, weights={"watch": 1})
+    assert "found 'watch'" in refused(conf, windowed=[top])
 
 
 @pytest.mark.parametrize(
@@ -45,7 +44,7 @@ def test_unknown_event_types(conf: Path) -> None:
         ({"windowed": [windowed("n", "count", [7]), windowed("n", "count", [1, 7])], "derived": []}, "n_7d"),
         ({"windowed": [windowed("n", "count", [7])], "derived": [derived("n_7d", "1")]}, "n_7d"),
         ({"derived": [derived("purchase_interval_days_mean", "1")]}, "purchase_interval_days_mean"),
-        ({"derived": [derived("top_category_1", "1")]}, "top_category_1"),
+        ({"derived": [derived("top_category_90d_1", "1")]}, "top_category_90d_1"),
         ({"derived": [derived("label", "1")]}, "label"),
         ({"derived": [derived("seq_item", "1")]}, "seq_item"),
     ],
@@ -62,8 +61,41 @@ def test_values_and_windows(conf: Path) -> None:
     assert "unknown key" in refused(conf, windowed=[windowed("n", "count", [7], window=7)])
 
 
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        (windowed("n", "count", [7], cap=64), "aggregate count takes no cap"),
+        (windowed("n", "distinct", [7], value="category"), "aggregate distinct needs cap"),
+        (windowed("n", "top", [7], value="category"), "aggregate top needs places"),
+        (windowed("n", "decayed_sum", [7], value="price"), "aggregate decayed_sum needs half_life_days"),
+        (windowed("n", "decayed_sum", ["lifetime"], value="price", half_life_days=7), "not the lifetime"),
+        (windowed("n", "count", [7], weights={"view": 2}), "aggregate count takes no weights"),
+        (windowed("n", "mean", [7], value="price", by="category"), "by names one column of an event"),
+        (windowed("n", "count", [7], by="upper(category)"), "by names one column of an event"),
+    ],
+)
+def test_what_an_aggregate_does_not_take(conf: Path, declared: dict[str, Any], said: str) -> None:
+    assert said in refused(conf, windowed=[declared])
+
+
+def test_features_that_need_one_another(conf: Path) -> None:
+    circle = [derived("a", "b + 1"), derived("b", "c * 2"), derived("c", "a")]
+    assert "derived features need one another: " in refused(conf, derived=circle)
+
+
+def test_derived_features_in_any_order() -> None:
+    features = small_features(derived=[derived("c", "b + n_7d"), derived("b", "n_7d / 'a'"), derived("a", "1")])
+    assert [[d.name for d in level] for level in features.derived_in_levels()] == [["b", "a"], ["c"]]
+
+
 def test_generated_names() -> None:
     days, since = windowed("n", "count", [7, "lifetime"]), windowed("since", "days_since_last", [30, "lifetime"])
-    features = small_features(windowed=[days, since], derived=[])
-    names = [feature.column(window) for feature in features.windowed for window in feature.windows]
-    assert names == ["n_7d", "n_lifetime", "since_30d", "since"]
+    seen = windowed("seen", "count", [7], by="category")
+    best = windowed("best", "top", [90], value="item_id", places=2)
+    gap = windowed("gap", "intervals", ["lifetime"])
+    features = small_features(windowed=[days, since, seen, best, gap], derived=[])
+    names = [name for f in features.windowed for window in f.windows for name in f.columns(window)]
+    assert names == [
+        "n_7d", "n_lifetime", "since_30d", "since", "seen_7d_by_category", "best_90d_1", "best_90d_2",
+        "gap_mean", "gap_std", "gap_min", "gap_max",
+    ]  # fmt: skip

@@ -12,10 +12,12 @@ from pyspark.sql import functions as F
 
 from intent_spark.config.features import FeaturesConfig
 from intent_spark.profiles.contract import definition_hash, profiles_contract
-from intent_spark.profiles.merge import build_profile, first_instant, interval_statistics
-from intent_spark.profiles.user_days import user_days
+from intent_spark.profiles.profile import profiles_of
+from intent_spark.profiles.state import first_instant
+from intent_spark.profiles.user_days import reads_items, user_days, with_items
 from tests.profiles.frames import at, day, derived, events_frame, small_features, windowed
 from tests.profiles.naive_oracle import Event
+from tests.profiles.strategies import build_profile, merged_state, rolled_state
 
 AS_OF = day("2026-03-10")
 
@@ -67,28 +69,75 @@ def test_windows_are_half_open_and_quiet_users_stay(spark: SparkSession) -> None
     assert (quiet["spend_mean_7d"], quiet["price_min_7d"], quiet["buys_per_event"]) == (None, None, None)
     for column in ("seq_event_type", "seq_category", "seq_item", "seq_price_band", "seq_gap_seconds"):
         assert quiet[column] == []
-    assert [quiet[f"top_category_{n}"] for n in (1, 2, 3)] == [None, None, None]
+    assert [quiet[f"top_category_5d_{n}"] for n in (1, 2, 3)] == [None, None, None]
     assert {row["as_of"] for row in found.values()} == {AS_OF}
     assert {row["definition_hash"] for row in found.values()} == {definition_hash(small_features())}
 
 
-def test_interval_statistics(spark: SparkSession) -> None:
-    rows = [
-        ("none", []),
-        ("one", [day("2026-01-01")]),
-        ("two", [day("2026-01-01"), day("2026-01-05")]),
-        ("three", [day("2026-02-27"), day("2026-03-01"), day("2026-03-07")]),
-    ]
-    frame = spark.createDataFrame(rows, "user_id string, gap array<date>")
-    wanted = [
-        ("none", None, None, None, None),
-        ("one", None, None, None, None),
-        ("two", 4.0, 0.0, 4.0, 4.0),
-        ("three", 4.0, 2.0, 2.0, 6.0),
-    ]
+def test_gaps_between_days(spark: SparkSession) -> None:
+    """Days apart, whatever happened in between and how often on one day."""
+    days = {"ann": [1, 1, 3, 8], "bob": [4], "cid": [2, 5]}
+    events = [
+        Event(user, f"{user}{n}", "purchase", at(f"2026-03-0{number}")) for user, all_ in days.items()
+        for n, number in enumerate(all_)
+    ]  # fmt: skip
+    features = small_features(windowed=[windowed("gap", "intervals", ["lifetime"])], derived=[])
+    days_frame = user_days(events_frame(spark, events, "UTC"), features)
+    built = profiles_contract(features).select(build_profile(days_frame, None, features, AS_OF, "UTC"))
+    found = built.select("user_id", "gap_mean", "gap_std", "gap_min", "gap_max")
+    wanted = [("ann", 3.5, 1.5, 2.0, 5.0), ("bob", None, None, None, None), ("cid", 3.0, 0.0, 3.0, 3.0)]
     ddl = "user_id string, gap_mean double, gap_std double, gap_min double, gap_max double"
-    found = frame.select("user_id", *interval_statistics("gap"))
-    assert_df_equality(found, spark.createDataFrame(wanted, ddl), ignore_row_order=True, ignore_nullable=True)
+    expected = spark.createDataFrame(wanted, ddl)
+    assert_df_equality(found, expected, ignore_row_order=True, ignore_nullable=True, ignore_metadata=True)
+
+
+def test_distinct_is_exact_up_to_the_cap_and_a_sketch_above(spark: SparkSession) -> None:
+    """5,000 items against a cap of 256: within four standard errors, and the same by another way of days."""
+    counts = {"few": 255, "full": 256, "many": 5000}
+    rows = spark.range(max(counts.values())).crossJoin(
+        spark.createDataFrame(list(counts.items()), "user_id string, most int")
+    )
+    events = rows.where("id < most").selectExpr(
+        "user_id", "date_add(date'2026-03-01', cast(id % 9 as int)) as event_date", "'view' as event_type",
+        "concat('i', id) as item_id", "cast(null as string) as category", "1L as price", "1 as quantity",
+        "concat('e', id) as event_id", "timestamp'2026-03-01 12:00:00 UTC' + make_dt_interval(cast(id % 9 as int)) as event_time",
+    )  # fmt: skip
+    features = small_features(
+        windowed=[windowed("items", "distinct", ["lifetime"], value="item_id", cap=256)], derived=[]
+    )
+    days_frame = user_days(events, features).localCheckpoint()
+    found = {}
+    for name, state in {
+        "merged": merged_state(days_frame, features, AS_OF, "UTC"),
+        "rolled": rolled_state(days_frame, features, [day("2026-03-03"), day("2026-03-06"), AS_OF], "UTC"),
+    }.items():
+        profile = profiles_of(state, None, features, AS_OF, "UTC")
+        found[name] = {row["user_id"]: row["items_lifetime"] for row in profile.collect()}
+    assert found["rolled"] == found["merged"]
+    assert (found["merged"]["few"], found["merged"]["full"]) == (255, 256)
+    assert found["merged"]["many"] == pytest.approx(5000, rel=4 / 256**0.5)
+    assert found["merged"]["many"] != 5000, "a sketch, not a count"
+
+
+def test_items_as_they_were_that_day(spark: SparkSession) -> None:
+    """A brand changes on 2026-03-05: events before it count for the old one."""
+    items = spark.createDataFrame(
+        [("i", "2026-01-01", "2026-03-05", "old"), ("i", "2026-03-05", None, "new")],
+        "item_id string, valid_from string, valid_to string, brand string",
+    )
+    dated = items.selectExpr(
+        "item_id", "cast(valid_from as date) valid_from", "cast(valid_to as date) valid_to", "brand",
+        "'t' as title", "5L as price", "'c' as category",
+    )  # fmt: skip
+    features = small_features(windowed=[windowed("seen", "count", [30], by="item_brand")], derived=[])
+    assert reads_items(features) and not reads_items(small_features())
+    events = [
+        Event("ann", f"{n}", "view", at(f"2026-03-0{n}"), "c", item)
+        for n, item in [(3, "i"), (4, "i"), (5, "i"), (6, "x")]
+    ]
+    described = with_items(events_frame(spark, events, "UTC"), dated)
+    profile = build_profile(user_days(described, features), None, features, AS_OF, "UTC").collect()
+    assert [row["seen_30d_by_item_brand"] for row in profile] == [{"old": 2, "new": 1}]
 
 
 def test_sequence_and_preferred_categories(spark: SparkSession) -> None:
@@ -108,7 +157,7 @@ def test_sequence_and_preferred_categories(spark: SparkSession) -> None:
     assert found["seq_category"] == ["b", None, "a", "never"]
     assert found["seq_price_band"] == [1, None, 10, 11]
     assert found["seq_gap_seconds"] == [43200, 0, 0, 43200]
-    assert [found[f"top_category_{n}"] for n in (1, 2, 3)] == ["b", "a", "old"]
+    assert [found[f"top_category_5d_{n}"] for n in (1, 2, 3)] == ["b", "a", "old"]
 
 
 def test_users_and_derived_in_order(spark: SparkSession) -> None:

@@ -9,10 +9,9 @@ from chispa import assert_df_equality
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from intent_spark.config.features import PreferredCategories
-from intent_spark.profiles.contract import partials_hash, user_days_contract
+from intent_spark.profiles.contract import kept_in_days, user_days_contract
 from intent_spark.profiles.partials import all_partials
-from intent_spark.profiles.user_days import category_weights, last_events, user_days
+from intent_spark.profiles.user_days import last_events, user_days
 from tests.profiles.frames import at, derived, events_frame, small_features, windowed
 from tests.profiles.naive_oracle import Event
 
@@ -38,12 +37,12 @@ def test_partials_of_ten_events(spark: SparkSession) -> None:
             windowed("price_mean", "mean", [1], value="price"),
             windowed("top", "max", [1], value="price", event_types=["purchase"]),
             windowed("since", "days_since_last", ["lifetime"]),
+            windowed("gap", "intervals", ["lifetime"], event_types=["purchase"]),
         ],
         derived=[],
-        intervals=[{"name": "gap", "event_types": ["purchase"]}],
     )
     days = user_days_contract(features).select(user_days(events_frame(spark, TEN, "UTC"), features))
-    found = days.withColumn("since_time", F.unix_micros("since_time")).drop("last_events", "category_weights")
+    found = days.withColumn("since_time", F.unix_micros("since_time")).drop("last_events", "events")
     noon = 1772323200_000_000  # 2026-03-01 00:00 UTC
     hour = 3_600_000_000
     rows: list[tuple[Any, ...]] = [
@@ -63,7 +62,7 @@ def test_partials_of_ten_events(spark: SparkSession) -> None:
         "since_time",
         "gap_day",
     ]
-    types = ["string", "string", "long", "long", "long", "long", "long", "long", "int"]
+    types = ["string", "string", "long", "long", "long", "long", "long", "long", "long"]
     ddl = ", ".join(f"{name} {kind}" for name, kind in zip(names, types, strict=True))
     wanted = spark.createDataFrame(rows, ddl).withColumn("event_date", F.to_date("event_date"))
     assert_df_equality(found, wanted, ignore_row_order=True, ignore_nullable=True, ignore_metadata=True)
@@ -82,17 +81,31 @@ def test_last_events_are_bounded_and_ties_break_by_id(spark: SparkSession) -> No
     assert [event.event_id for event in tie["last_events"]] == ["3"], "of equal times the larger id is the later event"
 
 
-def test_category_weights_by_type(spark: SparkSession) -> None:
-    preferred = PreferredCategories(count=3, window_days=5, weights={"view": 1, "cart": 3, "purchase": 5})
-    found = category_weights(events_frame(spark, TEN, "UTC"), preferred)
-    told = found.select("user_id", F.dayofmonth("event_date").alias("day"), F.to_json("category_weights").alias("met"))
+def test_keyed_and_listed_partials(spark: SparkSession) -> None:
+    features = small_features(
+        windowed=[
+            windowed("top", "top", [5], places=1, value="category", weights={"view": 1, "cart": 3, "purchase": 5}),
+            windowed("net", "sum", [5], by="item_id", value="quantity"),
+            windowed("kinds", "distinct", [5], value="event_type", cap=16),
+            windowed("last_item", "last", [5], value="item_id"),
+        ],
+        derived=[],
+    )
+    days = user_days(events_frame(spark, TEN, "UTC"), features)
+    told = days.selectExpr(
+        "user_id", "day(event_date) as day", "to_json(top) as top", "to_json(net) as net", "size(kinds) as kinds",
+        "last_item.value as last",
+    )  # fmt: skip
     rows = [
-        ("ann", 1, '[{"category":"shoes","weight":1}]'),
-        ("ann", 2, '[{"category":"hats","weight":8},{"category":"shoes","weight":1}]'),
-        ("cid", 1, '[{"category":"bags","weight":5},{"category":"caps","weight":5}]'),
-    ]  # bob: a search has no weight here, and his view has no category
-    wanted = spark.createDataFrame(rows, "user_id string, day int, met string")
-    assert_df_equality(told, wanted, ignore_row_order=True, ignore_nullable=True, ignore_metadata=True)
+        ("ann", 1, '{"shoes":1}', '{"i1":1}', 1, "i1"),
+        # Two hats bought and one given back, beside two in the cart: 2 + 2 - 1.
+        ("ann", 2, '{"hats":8,"shoes":1}', '{"i1":1,"i2":3,"i3":1}', 4, "i2"),
+        ("bob", 2, None, '{"i9":1}', 2, "i9"),  # a search has no weight here, and his view has no category
+        ("cid", 1, '{"bags":5,"caps":5}', '{"i5":3}', 1, "i4"),  # of two events at one instant the id decides
+    ]
+    wanted = spark.createDataFrame(rows, "user_id string, day int, top string, net string, kinds int, last string")
+    found = told.withColumn("top", F.nullif("top", F.lit("{}")))
+    assert_df_equality(found, wanted, ignore_row_order=True, ignore_nullable=True, ignore_metadata=True)
 
 
 def test_one_definition_is_kept_once() -> None:
@@ -102,9 +115,9 @@ def test_one_definition_is_kept_once() -> None:
             windowed("n", "count", [1]),
             windowed("m", "count", [7]),
             windowed("days", "active_days", [1], event_types=["purchase"]),
+            windowed("gap", "intervals", ["lifetime"], event_types=["purchase"]),
         ],
         derived=[],
-        intervals=[{"name": "gap", "event_types": ["purchase"]}],
     )
     assert [p.name for p in all_partials(twins)] == ["n", "days_day"]
 
@@ -116,14 +129,9 @@ def test_one_definition_is_kept_once() -> None:
         ({"windowed": [windowed("n", "count", [1, 2, 7, 30]), windowed("buys", "count", [7])]}, True),
         ({"sequence": {"length": 9, "window_days": 6}}, True),
         ({"sequence": {"length": 4, "window_days": 60}}, False),
-        ({"preferred_categories": {"count": 3, "window_days": 5, "weights": {"view": 2}}}, True),
-        (
-            {"preferred_categories": {"count": 9, "window_days": 50, "weights": {"view": 1, "cart": 2, "purchase": 4}}},
-            False,
-        ),
     ],
 )
 def test_days_are_only_rebuilt_for_what_they_hold(change: dict[str, Any], moves: bool) -> None:
     if "windowed" in change:
         change = change | {"derived": []}
-    assert (partials_hash(small_features(**change)) != partials_hash(small_features())) is moves
+    assert (kept_in_days(small_features(**change)) != kept_in_days(small_features())) is moves

@@ -18,16 +18,19 @@ from intent_spark.pipeline.options import build_parser
 from intent_spark.profiles.contract import definition_hash
 from intent_spark.profiles.job import BuildProfiles
 from intent_spark.scoring.job import ScoreUsers
-from tests.profiles.frames import add_events, at, files_by_partition, small_features, windowed
+from tests.profiles.frames import add_events, at, files_by_partition, small_features, top_category, windowed
 from tests.profiles.naive_oracle import Event
 from tests.scoring.tiny_model import register
 
 pytestmark = pytest.mark.slow
 
 FEATURES = small_features(
-    windowed=[windowed("n", "count", [7]), windowed("days_since_event", "days_since_last", ["lifetime"])],
+    windowed=[
+        windowed("n", "count", [7]),
+        windowed("days_since_event", "days_since_last", ["lifetime"]),
+        top_category(),
+    ],
     derived=[],
-    intervals=[],
 )
 
 

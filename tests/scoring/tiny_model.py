@@ -16,7 +16,7 @@ from intent_spark.models.schema import CategoricalFeature, FeatureSchema, Numeri
 
 SCHEMA = FeatureSchema(
     numeric=(NumericFeature("n_7d", 1.0, 2.0),),
-    categorical=(CategoricalFeature("top_category_1", ("c",)),),
+    categorical=(CategoricalFeature("top_category_5d_1", ("c",)),),
     sequences=(
         SequenceFeature("seq_event_type", "vocabulary", ("view", "purchase")),
         SequenceFeature("seq_gap_seconds", "number", mean=5.0, std=2.0),

@@ -1,0 +1,123 @@
+"""Days folded over spans: for each user what comes into each slot, less what leaves it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import reduce
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from intent_spark.profiles.slots import DECAY_UNIT, Slot
+from intent_spark.profiles.spans import DayRange, Span, span
+from intent_spark.profiles.user_days import EVENT_FIELDS, entries, kept_hashes
+
+
+@dataclass(frozen=True)
+class Step:
+    """A way from a known date to another; from nothing where ``previous`` is None."""
+
+    as_of: date
+    previous: date | None = None
+
+    def span(self, slot: Slot) -> Span:
+        """The days that a slot gains and loses."""
+        return span(slot.window, self.as_of, self.previous)
+
+
+def read_ranges(slots: Iterable[Slot], step: Step) -> list[DayRange]:
+    """The distinct ranges of days that a step reads for some slots."""
+    return sorted({r for slot in slots for r in step.span(slot).ranges}, key=lambda r: (r.start, r.end))
+
+
+def fold(days: DataFrame, slots: Sequence[Slot], step: Step, met: Sequence[DayRange] = ()) -> DataFrame:
+    """One row a user with any day that a slot reads or that lies in ``met``; nothing to count is null.
+
+    ``gaps`` slots come as the sorted days to be counted, as gaps join on only behind the days known before.
+    """
+    plain = [s for s in slots if s.fold in ("sum", "min", "max", "decayed") and not s.type.startswith("struct")]
+    listed = [s for s in slots if s.fold in ("distinct", "gaps") or s.type.startswith("struct<event_time")]
+    keyed = [s for s in slots if s.fold == "keyed"]
+    present = within(days, [*read_ranges(slots, step), *met])
+    families = [present.groupBy("user_id").agg(F.count("*").alias("days"), *[_plain(s, step) for s in plain])]
+    if listed:
+        near = within(days, read_ranges(listed, step))
+        families.append(near.groupBy("user_id").agg(*[_listed(s, step) for s in listed]))
+    if keyed:
+        families.append(_keyed(days, keyed, step))
+    return reduce(lambda left, right: left.join(right, on="user_id", how="left"), families).drop("days")
+
+
+def within(days: DataFrame, ranges: Sequence[DayRange]) -> DataFrame:
+    """The rows of these days; a condition on the partition's column, so that no other file is opened."""
+    return days.where(" or ".join(f"({r.sql})" for r in ranges) or "false")
+
+
+def _signed(slot: Slot, step: Step, column: str) -> str:
+    days = step.span(slot)
+    leaving = f" when {days.removed.sql} then -{column}" if days.removed else ""
+    return f"sum(case when {days.added.sql} then {column}{leaving} end)"
+
+
+def _plain(slot: Slot, step: Step) -> Column:
+    column = f"`{slot.partial.name}`"
+    if slot.fold == "sum":
+        return F.expr(_signed(slot, step, column)).alias(slot.name)
+    inside = step.span(slot).added.sql
+    if slot.fold == "decayed":
+        return F.expr(f"sum(case when {inside} then {column} * {_weight(slot, step)} end)").alias(slot.name)
+    return F.expr(f"{slot.fold}(case when {inside} then {column} end)").alias(slot.name)
+
+
+def decay_weights(slot: Slot) -> list[int]:
+    """The weight of a day by its age, the youngest first, in whole ``DECAY_UNIT``ths: sums stay exact."""
+    return [round(DECAY_UNIT * 2 ** (-age / slot.half_life_days)) for age in range(int(slot.window))]
+
+
+def _weight(slot: Slot, step: Step) -> str:
+    listed = ", ".join(f"{weight}L" for weight in decay_weights(slot))
+    return f"element_at(array({listed}), datediff(date'{step.as_of}', event_date))"
+
+
+def _listed(slot: Slot, step: Step) -> Column:
+    column, inside = f"`{slot.partial.name}`", step.span(slot).added.sql
+    if slot.fold == "gaps":
+        return F.expr(f"array_sort(collect_list(case when {inside} and {column} = 1 then event_date end))").alias(
+            slot.name
+        )
+    if slot.fold == "distinct":
+        united = f"array_distinct(flatten(collect_list(case when {inside} then {column} end)))"
+        return F.expr(f"slice(array_sort({united}), 1, {kept_hashes(slot.partial)})").alias(slot.name)
+    return F.expr(f"{slot.fold}(case when {inside} then {column} end)").alias(slot.name)
+
+
+def _keyed(days: DataFrame, slots: list[Slot], step: Step) -> DataFrame:
+    """Maps taken apart, all partials' entries as rows of one frame, and put together again slot by slot."""
+    parts = {name: n for n, name in enumerate(dict.fromkeys(s.partial.name for s in slots))}
+    told = [
+        f"transform(map_entries(`{name}`), e -> named_struct('part', {n}, 'key', e.key, 'value', e.value))"
+        for name, n in parts.items()
+    ]
+    near = within(days, read_ranges(slots, step))
+    # A null map would make the whole array null.
+    listed = ", ".join(f"coalesce({entry}, array())" for entry in told)
+    rows = near.select("user_id", "event_date", F.expr(f"inline(concat({listed}))"))
+    sums = [
+        F.expr(_signed(s, step, f"case when part = {parts[s.partial.name]} then value end")).alias(s.name)
+        for s in slots
+    ]
+    summed = rows.groupBy("user_id", "part", "key").agg(*sums)
+    maps = [entries(parts[s.partial.name], s.name).alias(s.name) for s in slots]
+    return summed.groupBy("user_id").agg(*maps)
+
+
+def fold_last_events(days: DataFrame, reach: DayRange, length: int) -> DataFrame:
+    """The last events of each user within some days, newest first."""
+    near = within(days, [reach])
+    if (reach.end - reach.start).days == 1:
+        return near.select("user_id", "last_events")
+    events = near.select("user_id", F.inline("last_events"))
+    newest = F.max_by(F.struct(*EVENT_FIELDS), F.struct("event_time", "event_id"), length)
+    return events.groupBy("user_id").agg(newest.alias("last_events"))

@@ -1,0 +1,179 @@
+"""The state of every user at a date: all slots and the last events, from the days alone or from an earlier state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from intent_spark.config.features import FeaturesConfig
+from intent_spark.profiles.contract import LAST_EVENT
+from intent_spark.profiles.fold import Step, fold, fold_last_events, read_ranges
+from intent_spark.profiles.slots import GAPS, Slot, Slots
+from intent_spark.profiles.spans import BEGINNING, DayRange, span, window_start
+from intent_spark.profiles.user_days import kept_hashes
+
+
+@dataclass(frozen=True)
+class Base:
+    """An earlier state, or one of the same date that lacks some slots."""
+
+    as_of: date
+    columns: dict[str, str] = field(default_factory=dict)
+    """Where the state holds a slot: its column by the slot's definition."""
+
+    def holds(self, slot: Slot) -> bool:
+        """Whether the state knows the slot."""
+        return slot.definition in self.columns
+
+
+@dataclass(frozen=True)
+class Way:
+    """How each slot comes to a date: carried over, rolled from the base, or merged from the days of its window."""
+
+    as_of: date
+    base: Base | None
+    carried: tuple[Slot, ...]
+    rolled: tuple[Slot, ...]
+    merged: tuple[Slot, ...]
+
+    def read(self, sequence_days: int) -> list[DayRange]:
+        """The ranges of days that are read, last events included."""
+        previous = self.base.as_of if self.base else None
+        last = span(sequence_days, self.as_of, previous).added
+        new = DayRange(previous or BEGINNING, self.as_of)
+        rolled, merged = (
+            read_ranges(self.rolled, Step(self.as_of, previous)),
+            read_ranges(self.merged, Step(self.as_of)),
+        )
+        return [r for r in {*rolled, *merged, last, new} if r.start < r.end]
+
+
+def find_way(slots: Slots, as_of: date, base: Base | None) -> Way:
+    """The cheapest exact way slot by slot, from a base or from nothing."""
+    known = [s for s in slots if base is not None and base.holds(s)]
+    same_date = base is not None and base.as_of == as_of
+    carried = known if same_date else []
+    rolled = [] if same_date else [s for s in known if s.rolls]
+    merged = [s for s in slots if s not in carried and s not in rolled]
+    return Way(as_of, base, tuple(carried), tuple(rolled), tuple(merged))
+
+
+def first_instant(day: date, time_zone: str) -> datetime:
+    """The first instant of a day in the shop's zone, in UTC. 2017-12-03 in Asia/Shanghai is 2017-12-02T16:00Z."""
+    return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(time_zone)).astimezone(UTC)
+
+
+def build_state(
+    days: DataFrame, features: FeaturesConfig, way: Way, time_zone: str, base: DataFrame | None = None
+) -> DataFrame:
+    """One row a user seen before ``way.as_of``: user_id, a column a slot, ``last_events``.
+
+    Args:
+        days: user_days; rows at and after the date are not looked at.
+        features: the declarations.
+        way: how the slots are made.
+        time_zone: the shop's.
+        base: the rows of the way's base.
+    """
+    joined = _from_nothing(days, features, way) if base is None else _from_base(days, features, way, base)
+    rolled = set(way.rolled)
+    kept = {slot: F.col(f"+{slot.name}") for slot in way.carried}
+    told = {
+        s: _combined(s, f"`-{s.name}`" if s in rolled else None, f"`+{s.name}`") for s in (*way.rolled, *way.merged)
+    }
+    last = F.expr(_last_events(features, way, time_zone))
+    columns = kept | told
+    ordered = [columns[slot].cast(slot.type).alias(slot.name) for slot in Slots(features)]
+    return joined.select("user_id", *ordered, last.cast(f"array<{LAST_EVENT}>").alias("last_events"))
+
+
+def _prefixed(frame: DataFrame, sign: str) -> DataFrame:
+    return frame.select("user_id", *[F.col(f"`{n}`").alias(sign + n) for n in frame.columns if n != "user_id"])
+
+
+def _from_nothing(days: DataFrame, features: FeaturesConfig, way: Way) -> DataFrame:
+    step, sequence = Step(way.as_of), features.sequence
+    folded = fold(days, way.merged, step, met=[DayRange(BEGINNING, way.as_of)])
+    last = fold_last_events(days, span(sequence.window_days, way.as_of, None).added, sequence.length)
+    joined = folded.join(last, on="user_id", how="left")
+    return _prefixed(joined, "+").withColumn("-last_events", F.lit(None).cast(f"array<{LAST_EVENT}>"))
+
+
+def _from_base(days: DataFrame, features: FeaturesConfig, way: Way, base: DataFrame) -> DataFrame:
+    assert way.base is not None
+    before, sequence = way.base, features.sequence
+    named = [
+        F.col(f"`{before.columns[s.definition]}`").alias(("+" if s in way.carried else "-") + s.name)
+        for s in (*way.carried, *way.rolled)
+    ]
+    joined = base.select("user_id", *named, F.col("last_events").alias("-last_events"))
+    if before.as_of < way.as_of:
+        new = DayRange(before.as_of, way.as_of)
+        moved = fold(days, way.rolled, Step(way.as_of, before.as_of), met=[new])
+        last = fold_last_events(days, span(sequence.window_days, way.as_of, before.as_of).added, sequence.length)
+        joined = joined.join(_prefixed(moved.join(last, on="user_id", how="left"), "+"), on="user_id", how="full")
+    else:
+        joined = joined.withColumn("+last_events", F.lit(None).cast(f"array<{LAST_EVENT}>"))
+    if way.merged:
+        joined = joined.join(_prefixed(fold(days, way.merged, Step(way.as_of)), "+"), on="user_id", how="left")
+    return joined
+
+
+def _combined(slot: Slot, before: str | None, delta: str) -> Column:
+    """What was known and what came in, as the slot's value."""
+    known = before or f"cast(null as {slot.type})"
+    match slot.fold:
+        case "sum" | "decayed":
+            text = f"coalesce({known}, 0) + coalesce({delta}, 0)"
+        case "min":
+            text = f"least({known}, {delta})"
+        case "max":
+            text = f"greatest({known}, {delta})"
+        case "distinct":
+            nothing = "cast(array() as array<bigint>)"
+            united = f"array_union(coalesce({known}, {nothing}), coalesce({delta}, {nothing}))"
+            text = f"slice(array_sort({united}), 1, {kept_hashes(slot.partial)})"
+        case "keyed":
+            text = _keyed(known, delta)
+        case "gaps":
+            text = _gaps(known, delta)
+    return F.expr(text)
+
+
+def _keyed(known: str, delta: str) -> str:
+    nothing = "cast(map() as map<string,bigint>)"
+    summed = f"map_zip_with(coalesce({known}, {nothing}), {delta}, (k, a, b) -> coalesce(a, 0L) + coalesce(b, 0L))"
+    told = f"map_from_entries(array_sort(filter(map_entries({summed}), e -> e.value != 0)))"
+    return f"if({delta} is null, coalesce({known}, {nothing}), {told})"
+
+
+def _gaps(known: str, days: str) -> str:
+    gap = "cast(datediff(day, s.last) as bigint)"
+    none = "cast(null as bigint)"
+    begun = f"named_struct('first', day, 'last', day, 'days', 1L, 'squares', 0L, 'shortest', {none}, 'longest', {none})"
+    parts = [
+        "'first', s.first", "'last', day", "'days', s.days + 1", f"'squares', s.squares + {gap} * {gap}",
+        f"'shortest', least(s.shortest, {gap})", f"'longest', greatest(s.longest, {gap})",
+    ]  # fmt: skip
+    next_one = f"named_struct({', '.join(parts)})"
+    step = f"cast(if(s is null, cast({begun} as {GAPS}), cast({next_one} as {GAPS})) as {GAPS})"
+    return f"aggregate(coalesce({days}, cast(array() as array<date>)), cast({known} as {GAPS}), (s, day) -> {step})"
+
+
+def _last_events(features: FeaturesConfig, way: Way, time_zone: str) -> str:
+    """The new events before the old ones, without those that have left the window."""
+    sequence, nothing = features.sequence, f"cast(array() as array<{LAST_EVENT}>)"
+    start = first_instant(window_start(sequence.window_days, way.as_of), time_zone)
+    inside = f"e -> e.event_time >= timestamp'{start:%Y-%m-%d %H:%M:%S} UTC'"
+    joined = f"concat(coalesce(`+last_events`, {nothing}), coalesce(filter(`-last_events`, {inside}), {nothing}))"
+    return f"slice({joined}, 1, {sequence.length})"
+
+
+def same_slots(slots: Sequence[Slot]) -> dict[str, str]:
+    """The columns of a state by their slots' definitions, as a base is described."""
+    return {slot.definition: slot.name for slot in slots}

@@ -1,0 +1,116 @@
+"""Reading and writing the profile tables: what they hold, and one committed part after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import date
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from intent_spark.config.features import FeaturesConfig
+from intent_spark.lakehouse.lakehouse import Build, Lakehouse
+from intent_spark.lakehouse.shop import event_rows, recorded_shop
+from intent_spark.profiles.contract import (
+    definition_hash,
+    feature_hashes,
+    kept_in_days,
+    profiles_contract,
+    sequence_hash,
+    states_contract,
+    user_days_contract,
+)
+from intent_spark.profiles.planner import Holdings, Size, Snapshot, judge_states
+from intent_spark.profiles.profile import profiles_of
+from intent_spark.profiles.slots import Slots
+from intent_spark.profiles.state import build_state
+from intent_spark.profiles.user_days import reads_items, user_days, with_items
+
+JOB = "build_profiles"
+
+
+class ProfileTables:
+    """The tables of one warehouse under one set of declarations, read at the versions of ``inputs``."""
+
+    def __init__(self, lakehouse: Lakehouse, features: FeaturesConfig, inputs: dict[str, int], profiles: str) -> None:
+        self.lakehouse, self.features, self.inputs = lakehouse, features, inputs
+        self.zone = recorded_shop(lakehouse).time_zone
+        self.profiles = replace(profiles_contract(features), name=profiles)
+
+    def events(self) -> DataFrame:
+        """The events, with their items' columns where a declaration reads them."""
+        events = self.lakehouse.read("events", self.inputs["events"])
+        if not reads_items(self.features):
+            return events
+        return with_items(events, self.lakehouse.read("items", self.inputs["items"]))
+
+    def create(self) -> None:
+        """Make the tables that are missing, before anything is built side by side."""
+        for contract in (states_contract(self.features), self.profiles):
+            self.lakehouse.create(contract)
+
+    def write_days(self, days: list[date]) -> tuple[int, int]:
+        """Replace some days of ``user_days``; gives rows read and rows written."""
+        contract, lakehouse = user_days_contract(self.features), self.lakehouse
+        lakehouse.create(contract)
+        events = self.events().where(F.col("event_date").isin(days))
+        built = user_days(events, self.features).repartition("event_date").sortWithinPartitions("user_id")
+        build = Build(JOB, [d.isoformat() for d in days], self.inputs, details={"columns": kept_in_days(self.features)})
+        lakehouse.replace(built, contract, "event_date", days, build)
+        written = lakehouse.read(contract.name).where(F.col("event_date").isin(days))
+        folded = written.agg(F.sum("events"), F.count("*")).collect()[0]
+        return int(folded[0] or 0), int(folded[1])
+
+    def days(self, snapshot: Snapshot) -> DataFrame:
+        """The days that a snapshot is made of: as stored, or straight from the events."""
+        if snapshot.strategy == "direct":
+            before = self.events().where(F.col("event_date") < F.lit(snapshot.way.as_of))
+            return user_days_contract(self.features).select(user_days(before, self.features))
+        return self.lakehouse.read("user_days")
+
+    def write_state(self, snapshot: Snapshot) -> None:
+        """Replace the state of one date."""
+        contract, way = states_contract(self.features), snapshot.way
+        base = (
+            self.lakehouse.read("profile_states").where(F.col("as_of") == F.lit(way.base.as_of)) if way.base else None
+        )
+        state = build_state(self.days(snapshot), self.features, way, self.zone, base)
+        details = {
+            "slots": {s.definition: s.name for s in Slots(self.features)},
+            "sequence": sequence_hash(self.features),
+        }
+        build = Build(JOB, [way.as_of.isoformat()], self.inputs, details=details)
+        self.lakehouse.replace(state.withColumn("as_of", F.lit(way.as_of)), contract, "as_of", [way.as_of], build)
+
+    def write_profiles(self, as_of: date, cost: dict[str, float | str] | None) -> int:
+        """Replace the profiles of one date by those of its state; gives their number."""
+        profiles = profiles_of(self.state(as_of), self.users(as_of), self.features, as_of, self.zone)
+        details = {"features": feature_hashes(self.features)} | ({"cost": cost} if cost else {})
+        build = Build(JOB, [as_of.isoformat()], self.inputs, definition_hash(self.features), details)
+        self.lakehouse.replace(profiles, self.profiles, "as_of", [as_of], build)
+        return self.lakehouse.read(self.profiles.name).where(F.col("as_of") == F.lit(as_of)).count()
+
+    def state(self, as_of: date) -> DataFrame:
+        """The stored state of a date."""
+        return self.lakehouse.read("profile_states").where(F.col("as_of") == F.lit(as_of))
+
+    def users(self, as_of: date) -> DataFrame | None:
+        """The users' attributes as they were at a date; None where the shop has none."""
+        return self.lakehouse.as_known_at("users", as_of, self.inputs["users"]) if "users" in self.inputs else None
+
+
+def holdings(
+    lakehouse: Lakehouse, features: FeaturesConfig, touched: dict[date, int], unbuilt: Iterable[date]
+) -> Holdings:
+    """What planning asks of the tables; a day that is to be built is as large as its events."""
+    rows = event_rows(lakehouse)
+    days = {day: Size(*size) for day, size in _by_day(lakehouse, "user_days").items()}
+    days |= {day: Size(rows.get(day, 0), 0) for day in unbuilt}
+    bases, spoilt = judge_states(lakehouse.newest_builds("profile_states"), features, touched)
+    states = {day: Size(*size) for day, size in _by_day(lakehouse, "profile_states").items()}
+    return Holdings(touched, days, states, bases, spoilt)
+
+
+def _by_day(lakehouse: Lakehouse, table: str) -> dict[date, tuple[int, int]]:
+    return {date.fromisoformat(day): size for day, size in lakehouse.partition_sizes(table).items()}
