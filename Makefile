@@ -62,3 +62,7 @@ clean: ## Remove the wheel and caches; .venv, build/jars and tables stay
 .PHONY: contracts
 contracts: setup ## Write docs/data-contracts.md from the contracts in the code
 	@$(PYTHON) -m tools.write_contracts docs/data-contracts.md
+
+.PHONY: catalogue
+catalogue: setup ## Write docs/features.md from conf/features.yaml
+	@$(PYTHON) -m tools.write_catalogue docs/features.md

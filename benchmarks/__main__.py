@@ -1,24 +1,29 @@
-"""``python -m benchmarks [NAME]...``: run the named benchmarks, or all of them."""
+"""``python -m benchmarks [NAME]... [--events N]``: run the named benchmarks, or all of them."""
 
 from __future__ import annotations
 
-import importlib
+import argparse
 import os
 import platform
 import sys
 
-NAMES = ("simulation",)
+from benchmarks import profiles, simulation
+
+BENCHMARKS = {"simulation": lambda _: simulation.main(), "profiles": profiles.main}
 
 
-def main(names: list[str]) -> int:
+def main(words: list[str]) -> int:
     """Run the benchmarks and print their figures with the machine they were measured on."""
-    unknown = sorted(set(names) - set(NAMES))
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all if none is named")
+    parser.add_argument("--events", type=int, default=50_000_000, help="events of the profiles' benchmark (50 million)")
+    options = parser.parse_args(words)
+    unknown = sorted(set(options.names) - set(BENCHMARKS))
     if unknown:
-        print(f"unknown benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}.", file=sys.stderr)  # noqa: T201
-        return 2
+        parser.error(f"unknown benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}.")
     print(f"machine: {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")  # noqa: T201
-    for name in names or NAMES:
-        importlib.import_module(f"benchmarks.{name}").main()
+    for name in options.names or BENCHMARKS:
+        BENCHMARKS[name](options.events)
     return 0
 
 

@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="session")
 def settings() -> Settings:
-    """The shipped configuration; but a batch of ten rows may be all dirt."""
-    return load_settings("local", ["events.max_bad_share=1"])
+    """The shipped configuration; but a batch of ten rows may be all dirt, and needs no statistics."""
+    return load_settings("local", ["events.max_bad_share=1", "profiles.statistics=false"])
 
 
 @pytest.fixture(scope="session")
@@ -39,11 +39,10 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
 
 
 def _small(environment: EnvironmentSettings, folder: Path) -> EnvironmentSettings:
-    java = (
-        f"-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m -Djava.io.tmpdir={folder} -Dderby.system.home={folder}"
-    )
+    java = f"-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m -Djava.io.tmpdir={folder} -Dderby.system.home={folder}"
     conf = environment.conf | {
-        "spark.sql.shuffle.partitions": "4",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.databricks.delta.snapshotPartitions": "1",
         # Compiling a plan costs more than interpreting it for ten rows. The jobs that tests start as processes of
         # their own run compiled, and the integration tests compare both.
         "spark.sql.codegen.wholeStage": "false",

@@ -11,7 +11,8 @@ from intent_spark.events.contract import EVENTS, EVENTS_QUARANTINE, INGEST_LEDGE
 from intent_spark.feedback.contract import EVALUATIONS, OUTCOMES
 from intent_spark.lakehouse.contract import describe
 from intent_spark.lakehouse.job_runs import JOB_RUNS
-from intent_spark.profiles.contract import profiles_contract, user_days_contract
+from intent_spark.profiles.contract import profiles_contract, states_contract, user_days_contract
+from intent_spark.profiles.snapshot_statistics import PROFILE_STATS
 from intent_spark.scoring.contract import SCORES
 
 HEADER = """# Data contracts
@@ -27,7 +28,15 @@ def page() -> str:
     """The whole page."""
     features = load_settings().features
     tables = [EVENTS, EVENTS_QUARANTINE, INGEST_LEDGER, USERS, ITEMS, user_days_contract(features)]
-    tables += [profiles_contract(features), SCORES, OUTCOMES, EVALUATIONS, JOB_RUNS]
+    tables += [
+        states_contract(features),
+        profiles_contract(features),
+        PROFILE_STATS,
+        SCORES,
+        OUTCOMES,
+        EVALUATIONS,
+        JOB_RUNS,
+    ]
     return HEADER + describe(tables)
 
 

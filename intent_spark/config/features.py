@@ -57,6 +57,11 @@ class WindowedFeature(Strict):
     description: str
     owner: str
 
+    @property
+    def title(self) -> str:
+        """The name without a window: one for each declaration."""
+        return self.name if self.by is None else f"{self.name}_by_{self.by}"
+
     def column(self, window: Window) -> str:
         """The generated name: ``purchase_count`` over 7 days is ``purchase_count_7d``.
 
@@ -130,7 +135,7 @@ class FeaturesConfig(Strict):
     windowed: list[WindowedFeature]
     derived: list[DerivedFeature]
     user: list[UserFeature]
-    sequence: SequenceSettings
+    sequence: SequenceSettings | None = Field(default=None, description="none: the model reads the profile alone")
 
     @model_validator(mode="after")
     def _distinct_names(self) -> FeaturesConfig:
@@ -153,7 +158,7 @@ class FeaturesConfig(Strict):
             ValueError: some need one another.
         """
         by_name = {feature.name: feature for feature in self.derived}
-        sorter = TopologicalSorter({d.name: derived_inputs(d.expression) & by_name.keys() for d in self.derived})
+        sorter = TopologicalSorter({d.name: words(d.expression) & by_name.keys() for d in self.derived})
         try:
             sorter.prepare()
         except CycleError as error:
@@ -166,6 +171,6 @@ class FeaturesConfig(Strict):
         return levels
 
 
-def derived_inputs(expression: str) -> set[str]:
+def words(expression: str) -> set[str]:
     """The words of an expression outside quotes: among them the features that it reads."""
     return set(re.findall(r"[A-Za-z_]\w*", re.sub(r"'[^']*'", "", expression)))

@@ -36,6 +36,12 @@ class EventsSettings(Strict):
     rows_per_file: PositiveInt = Field(description="about how many events one file of a day holds")
 
 
+class ProfilesSettings(Strict):
+    """What is made beside the profiles."""
+
+    statistics: bool = Field(description="measure each snapshot: quantiles, shares, stability; a pass over its rows")
+
+
 class ExamplesSettings(Strict):
     """Which snapshots make a training set when the job is not told."""
 
@@ -71,6 +77,7 @@ class Settings(Strict):
     warehouse: str
     environment: EnvironmentSettings
     events: EventsSettings
+    profiles: ProfilesSettings
     examples: ExamplesSettings
     training: TrainingSettings
     scoring: ScoringSettings

@@ -113,6 +113,12 @@ def load_model(model_dir: Path) -> TrainedModel:
     )
 
 
+def load_manifest(model_dir: Path) -> dict[str, Any]:
+    """What a model was made of; its other files are not looked at."""
+    manifest: dict[str, Any] = _read_json(model_dir / "manifest.json")
+    return manifest
+
+
 def _config(model_dir: Path) -> ModelConfig:
     try:
         return ModelConfig.model_validate(_read_json(model_dir / "model.json"))

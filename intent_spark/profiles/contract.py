@@ -31,7 +31,7 @@ def user_days_contract(features: FeaturesConfig) -> TableContract:
             Column("user_id", "string", "the user", nullable=False),
             Column("events", "bigint", "the day's events of any kind", "events"),
             *partials,
-            Column("last_events", f"array<{LAST_EVENT}>", "the day's last events, newest first"),
+            *_last_events(features, "the day's last events, newest first"),
         ),
     )
 
@@ -49,9 +49,13 @@ def states_contract(features: FeaturesConfig) -> TableContract:
             Column("as_of", "date", "the state's day: its first instant bounds what is known", nullable=False),
             Column("user_id", "string", "the user", nullable=False),
             *slots,
-            Column("last_events", f"array<{LAST_EVENT}>", "the last events, newest first"),
+            *_last_events(features, "the last events, newest first"),
         ),
     )
+
+
+def _last_events(features: FeaturesConfig, meaning: str) -> list[Column]:
+    return [Column("last_events", f"array<{LAST_EVENT}>", meaning)] if features.sequence else []
 
 
 def profiles_contract(features: FeaturesConfig) -> TableContract:
@@ -79,7 +83,7 @@ def feature_columns(features: FeaturesConfig) -> list[Column]:
     ]  # fmt: skip
     derived = [Column(d.name, "double", d.description, d.unit, role="numeric") for d in features.derived]
     user = [Column(u.name, _user_type(u.role), u.description, u.unit, role=u.role) for u in features.user]
-    return [*windowed, *derived, *user, *_sequence_columns()]
+    return [*windowed, *derived, *user, *(_sequence_columns() if features.sequence else [])]
 
 
 def _user_type(role: str) -> str:
@@ -133,19 +137,20 @@ def _without_prose(tree: Any) -> Any:
 def kept_in_days(features: FeaturesConfig) -> dict[str, str]:
     """What ``user_days`` must hold: each column's definition, hashed."""
     kept = {p.name: _hash(p.definition) for p in all_partials(features)}
-    return kept | {"last_events": _hash(features.sequence.length)}
+    return kept | ({"last_events": _hash(features.sequence.length)} if features.sequence else {})
 
 
 def sequence_hash(features: FeaturesConfig) -> str:
     """Changes when the last events do."""
-    return _hash(features.sequence.model_dump())
+    return _hash(features.sequence.model_dump() if features.sequence else None)
 
 
 def feature_hashes(features: FeaturesConfig) -> dict[str, str]:
     """A hash for each declared feature, by its name, without prose."""
     declared: list[WindowedFeature | DerivedFeature | UserFeature]
     declared = [*features.windowed, *features.derived, *features.user]
-    hashes = {d.name: _hash(_without_prose(d.model_dump(mode="json"))) for d in declared}
+    titles = {id(d): d.title if isinstance(d, WindowedFeature) else d.name for d in declared}
+    hashes = {titles[id(d)]: _hash(_without_prose(d.model_dump(mode="json"))) for d in declared}
     return hashes | {"sequence": sequence_hash(features)}
 
 

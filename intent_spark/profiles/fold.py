@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import reduce
+from typing import Protocol
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -30,6 +31,36 @@ class Step:
 def read_ranges(slots: Iterable[Slot], step: Step) -> list[DayRange]:
     """The distinct ranges of days that a step reads for some slots."""
     return sorted({r for slot in slots for r in step.span(slot).ranges}, key=lambda r: (r.start, r.end))
+
+
+class Days(Protocol):
+    """Where the days of users come from: as stored, or straight from the events."""
+
+    def fold(self, slots: Sequence[Slot], step: Step, met: Sequence[DayRange] = ()) -> DataFrame:
+        """What comes into each slot less what leaves it, by user; also users met only in the ranges of ``met``."""
+        ...
+
+    def last_events(self, reach: DayRange, length: int) -> DataFrame:
+        """The last events of each user within some days, newest first."""
+        ...
+
+
+@dataclass(frozen=True)
+class StoredDays:
+    """The rows of ``user_days``."""
+
+    rows: DataFrame
+
+    def fold(self, slots: Sequence[Slot], step: Step, met: Sequence[DayRange] = ()) -> DataFrame:
+        """Fold the stored partials."""
+        return fold(self.rows, slots, step, met)
+
+    def last_events(self, reach: DayRange, length: int) -> DataFrame:
+        """The last of the days' last events."""
+        near = within(self.rows, [reach])
+        if (reach.end - reach.start).days == 1:
+            return near.select("user_id", "last_events")
+        return newest_events(near.select("user_id", F.inline("last_events")), length)
 
 
 def fold(days: DataFrame, slots: Sequence[Slot], step: Step, met: Sequence[DayRange] = ()) -> DataFrame:
@@ -113,11 +144,7 @@ def _keyed(days: DataFrame, slots: list[Slot], step: Step) -> DataFrame:
     return summed.groupBy("user_id").agg(*maps)
 
 
-def fold_last_events(days: DataFrame, reach: DayRange, length: int) -> DataFrame:
-    """The last events of each user within some days, newest first."""
-    near = within(days, [reach])
-    if (reach.end - reach.start).days == 1:
-        return near.select("user_id", "last_events")
-    events = near.select("user_id", F.inline("last_events"))
+def newest_events(events: DataFrame, length: int) -> DataFrame:
+    """The last events of each user, newest first; ties break by event_id."""
     newest = F.max_by(F.struct(*EVENT_FIELDS), F.struct("event_time", "event_id"), length)
     return events.groupBy("user_id").agg(newest.alias("last_events"))

@@ -37,6 +37,7 @@ from intent_spark.profiles.planner import (
     plan_snapshots,
     seconds_per_row,
 )
+from intent_spark.profiles.snapshot_statistics import write_statistics
 from intent_spark.profiles.spans import BEGINNING
 from intent_spark.profiles.tables import JOB, ProfileTables, holdings
 from intent_spark.profiles.user_days import reads_items
@@ -90,8 +91,13 @@ class BuildProfiles(Job):
             why = "; ".join(filter(None, [item.why, way.describe()]))
             snapshots[way.way.as_of] = PlanItem(item.what, item.state, why)
         late = [day for day in todo_dates if snapshots[day].why.startswith(LATE)]
-        inputs = {"days": todo_days, "runs": runs, "events": max(touched.values()), "late": late}
-        return Plan([*days.values(), *snapshots.values()], inputs)
+        there = [day for day, item in snapshots.items() if item.state == THERE]
+        measures = _statistics_items(context, there) if context.settings.profiles.statistics else {}
+        inputs = {
+            "days": todo_days, "runs": runs, "events": max(touched.values()), "late": late,
+            "unmeasured": [day for day, item in measures.items() if item.state != THERE],
+        }  # fmt: skip
+        return Plan([*days.values(), *snapshots.values(), *measures.values()], inputs)
 
     def run(self, context: JobContext, options: Namespace, plan: Plan) -> Outcome:
         """Build what the plan lacks, oldest first, each part a commit of its own."""
@@ -106,6 +112,10 @@ class BuildProfiles(Job):
         rows_out = _build_snapshots(target, plan.inputs["runs"])
         if options.staged and dates:
             _swap(tables, target, dates)
+        measured = dates if context.settings.profiles.statistics else []
+        for as_of in [*measured, *plan.inputs["unmeasured"]]:
+            with step("build_profiles.statistics", as_of=as_of) as counts:
+                counts.update(write_statistics(tables, as_of))
         for as_of in plan.inputs["late"]:
             _tell_moved(tables, as_of, before)
         message = f"{len(plan.inputs['days'])} days and {len(dates)} snapshots built: {rows_out} profiles"
@@ -185,6 +195,18 @@ def _snapshot_item(what: str, build: Build | None, needed_version: int, features
         told = changed_features(build.details.get("features", {}), feature_hashes(features))
         return PlanItem(what, STALE, f"built under another definition: {told}")
     return PlanItem(what, THERE)
+
+
+def _statistics_items(context: JobContext, dates: list[date]) -> dict[date, PlanItem]:
+    """The statistics of snapshots that are there: missing where a run ended between the two."""
+    builds = context.lakehouse.newest_builds("profile_stats")
+    profiles = context.lakehouse.newest_builds(PROFILES)
+    items = {}
+    for as_of in dates:
+        key, what = as_of.isoformat(), f"profile_stats {as_of}"
+        measured = key in builds and builds[key].inputs == profiles[key].inputs
+        items[as_of] = PlanItem(what, THERE if measured else MISSING)
+    return items
 
 
 def _ways(

@@ -91,7 +91,7 @@ def _keyed(feature: WindowedFeature) -> Partial:
     key, weight = (feature.by, feature.value or "1L") if feature.by else (feature.value, _weight(feature))
     expression = f"if({when}, cast({weight} as bigint), null)"
     meaning = f"{feature.description}: by {key}"
-    return Partial(feature.name, expression, "map<string,bigint>", "keyed", meaning, key=f"cast({key} as string)")
+    return Partial(feature.title, expression, "map<string,bigint>", "keyed", meaning, key=f"cast({key} as string)")
 
 
 def _weight(feature: WindowedFeature) -> str:

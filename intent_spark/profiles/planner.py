@@ -132,7 +132,7 @@ def _why_no_base(as_of: date, holdings: Holdings) -> str:
 def _reads(way: Way, features: FeaturesConfig, holdings: Holdings, expected: dict[date, Size]) -> Size:
     if way.base is not None and way.base.as_of == way.as_of and not way.merged:
         return Size()
-    ranges = way.read(features.sequence.window_days)
+    ranges = way.read(features.sequence.window_days if features.sequence else None)
     near = [size for day, size in holdings.days.items() if any(r.holds(day) for r in ranges)]
     base = expected.get(way.base.as_of, Size()) if way.base else Size()
     return sum(near, base)

@@ -36,7 +36,8 @@ def profiles_of(
         for window in feature.windows
         for name, text in formulas(feature, window, slots.of(feature, window), micros).items()
     ]
-    described = with_user_features(state.select("user_id", *told, *_sequence(micros)), users, features, as_of)
+    sequence = _sequence(micros) if features.sequence else []
+    described = with_user_features(state.select("user_id", *told, *sequence), users, features, as_of)
     for level in features.derived_in_levels():
         described = described.withColumns({d.name: F.expr(d.expression).cast("double") for d in level})
     return described.withColumns({"as_of": F.lit(as_of), "definition_hash": F.lit(definition_hash(features))})

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from intent_spark.config.features import FeaturesConfig
+from intent_spark.config.features import FeaturesConfig, SequenceSettings
 from intent_spark.profiles.contract import LAST_EVENT
-from intent_spark.profiles.fold import Step, fold, fold_last_events, read_ranges
+from intent_spark.profiles.fold import Days, Step, read_ranges
 from intent_spark.profiles.slots import GAPS, Slot, Slots
 from intent_spark.profiles.spans import BEGINNING, DayRange, span, window_start
 from intent_spark.profiles.user_days import kept_hashes
@@ -41,16 +41,16 @@ class Way:
     rolled: tuple[Slot, ...]
     merged: tuple[Slot, ...]
 
-    def read(self, sequence_days: int) -> list[DayRange]:
+    def read(self, sequence_days: int | None) -> list[DayRange]:
         """The ranges of days that are read, last events included."""
         previous = self.base.as_of if self.base else None
-        last = span(sequence_days, self.as_of, previous).added
+        last = [span(sequence_days, self.as_of, previous).added] if sequence_days else []
         new = DayRange(previous or BEGINNING, self.as_of)
         rolled, merged = (
             read_ranges(self.rolled, Step(self.as_of, previous)),
             read_ranges(self.merged, Step(self.as_of)),
         )
-        return [r for r in {*rolled, *merged, last, new} if r.start < r.end]
+        return [r for r in {*rolled, *merged, *last, new} if r.start < r.end]
 
 
 def find_way(slots: Slots, as_of: date, base: Base | None) -> Way:
@@ -69,12 +69,12 @@ def first_instant(day: date, time_zone: str) -> datetime:
 
 
 def build_state(
-    days: DataFrame, features: FeaturesConfig, way: Way, time_zone: str, base: DataFrame | None = None
+    days: Days, features: FeaturesConfig, way: Way, time_zone: str, base: DataFrame | None = None
 ) -> DataFrame:
     """One row a user seen before ``way.as_of``: user_id, a column a slot, ``last_events``.
 
     Args:
-        days: user_days; rows at and after the date are not looked at.
+        days: stored or straight from events; those at and after the date are not looked at.
         features: the declarations.
         way: how the slots are made.
         time_zone: the shop's.
@@ -82,46 +82,51 @@ def build_state(
     """
     joined = _from_nothing(days, features, way) if base is None else _from_base(days, features, way, base)
     rolled = set(way.rolled)
-    kept = {slot: F.col(f"+{slot.name}") for slot in way.carried}
-    told = {
-        s: _combined(s, f"`-{s.name}`" if s in rolled else None, f"`+{s.name}`") for s in (*way.rolled, *way.merged)
-    }
-    last = F.expr(_last_events(features, way, time_zone))
-    columns = kept | told
-    ordered = [columns[slot].cast(slot.type).alias(slot.name) for slot in Slots(features)]
-    return joined.select("user_id", *ordered, last.cast(f"array<{LAST_EVENT}>").alias("last_events"))
+    told: dict[Slot, Column] = {slot: F.col(f"+{slot.name}") for slot in way.carried}
+    for slot in (*way.rolled, *way.merged):
+        told[slot] = _combined(slot, f"`-{slot.name}`" if slot in rolled else None, f"`+{slot.name}`")
+    columns = [told[slot].cast(slot.type).alias(slot.name) for slot in Slots(features)]
+    if features.sequence:
+        last = F.expr(_last_events(features.sequence, way, time_zone))
+        columns.append(last.cast(f"array<{LAST_EVENT}>").alias("last_events"))
+    return joined.select("user_id", *columns)
 
 
 def _prefixed(frame: DataFrame, sign: str) -> DataFrame:
     return frame.select("user_id", *[F.col(f"`{n}`").alias(sign + n) for n in frame.columns if n != "user_id"])
 
 
-def _from_nothing(days: DataFrame, features: FeaturesConfig, way: Way) -> DataFrame:
-    step, sequence = Step(way.as_of), features.sequence
-    folded = fold(days, way.merged, step, met=[DayRange(BEGINNING, way.as_of)])
-    last = fold_last_events(days, span(sequence.window_days, way.as_of, None).added, sequence.length)
-    joined = folded.join(last, on="user_id", how="left")
-    return _prefixed(joined, "+").withColumn("-last_events", F.lit(None).cast(f"array<{LAST_EVENT}>"))
+def _from_nothing(days: Days, features: FeaturesConfig, way: Way) -> DataFrame:
+    folded = days.fold(way.merged, Step(way.as_of), met=[DayRange(BEGINNING, way.as_of)])
+    joined = _prefixed(_with_last_events(folded, days, features, way), "+")
+    return joined.withColumn("-last_events", F.lit(None).cast(f"array<{LAST_EVENT}>"))
 
 
-def _from_base(days: DataFrame, features: FeaturesConfig, way: Way, base: DataFrame) -> DataFrame:
+def _from_base(days: Days, features: FeaturesConfig, way: Way, base: DataFrame) -> DataFrame:
     assert way.base is not None
-    before, sequence = way.base, features.sequence
+    before = way.base
     named = [
         F.col(f"`{before.columns[s.definition]}`").alias(("+" if s in way.carried else "-") + s.name)
         for s in (*way.carried, *way.rolled)
     ]
-    joined = base.select("user_id", *named, F.col("last_events").alias("-last_events"))
+    last = [F.col("last_events").alias("-last_events")] if features.sequence else []
+    joined = base.select("user_id", *named, *last)
     if before.as_of < way.as_of:
-        new = DayRange(before.as_of, way.as_of)
-        moved = fold(days, way.rolled, Step(way.as_of, before.as_of), met=[new])
-        last = fold_last_events(days, span(sequence.window_days, way.as_of, before.as_of).added, sequence.length)
-        joined = joined.join(_prefixed(moved.join(last, on="user_id", how="left"), "+"), on="user_id", how="full")
+        moved = days.fold(way.rolled, Step(way.as_of, before.as_of), met=[DayRange(before.as_of, way.as_of)])
+        joined = joined.join(_prefixed(_with_last_events(moved, days, features, way), "+"), on="user_id", how="full")
     else:
         joined = joined.withColumn("+last_events", F.lit(None).cast(f"array<{LAST_EVENT}>"))
     if way.merged:
-        joined = joined.join(_prefixed(fold(days, way.merged, Step(way.as_of)), "+"), on="user_id", how="left")
+        joined = joined.join(_prefixed(days.fold(way.merged, Step(way.as_of)), "+"), on="user_id", how="left")
     return joined
+
+
+def _with_last_events(folded: DataFrame, days: Days, features: FeaturesConfig, way: Way) -> DataFrame:
+    if not features.sequence:
+        return folded
+    previous = way.base.as_of if way.base else None
+    reach = span(features.sequence.window_days, way.as_of, previous).added
+    return folded.join(days.last_events(reach, features.sequence.length), on="user_id", how="left")
 
 
 def _combined(slot: Slot, before: str | None, delta: str) -> Column:
@@ -165,9 +170,9 @@ def _gaps(known: str, days: str) -> str:
     return f"aggregate(coalesce({days}, cast(array() as array<date>)), cast({known} as {GAPS}), (s, day) -> {step})"
 
 
-def _last_events(features: FeaturesConfig, way: Way, time_zone: str) -> str:
+def _last_events(sequence: SequenceSettings, way: Way, time_zone: str) -> str:
     """The new events before the old ones, without those that have left the window."""
-    sequence, nothing = features.sequence, f"cast(array() as array<{LAST_EVENT}>)"
+    nothing = f"cast(array() as array<{LAST_EVENT}>)"
     start = first_instant(window_start(sequence.window_days, way.as_of), time_zone)
     inside = f"e -> e.event_time >= timestamp'{start:%Y-%m-%d %H:%M:%S} UTC'"
     joined = f"concat(coalesce(`+last_events`, {nothing}), coalesce(filter(`-last_events`, {inside}), {nothing}))"

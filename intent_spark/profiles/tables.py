@@ -21,6 +21,8 @@ from intent_spark.profiles.contract import (
     states_contract,
     user_days_contract,
 )
+from intent_spark.profiles.direct import EventDays
+from intent_spark.profiles.fold import Days, StoredDays
 from intent_spark.profiles.planner import Holdings, Size, Snapshot, judge_states
 from intent_spark.profiles.profile import profiles_of
 from intent_spark.profiles.slots import Slots
@@ -62,12 +64,11 @@ class ProfileTables:
         folded = written.agg(F.sum("events"), F.count("*")).collect()[0]
         return int(folded[0] or 0), int(folded[1])
 
-    def days(self, snapshot: Snapshot) -> DataFrame:
+    def days(self, snapshot: Snapshot) -> Days:
         """The days that a snapshot is made of: as stored, or straight from the events."""
         if snapshot.strategy == "direct":
-            before = self.events().where(F.col("event_date") < F.lit(snapshot.way.as_of))
-            return user_days_contract(self.features).select(user_days(before, self.features))
-        return self.lakehouse.read("user_days")
+            return EventDays(self.events().where(F.col("event_date") < F.lit(snapshot.way.as_of)))
+        return StoredDays(self.lakehouse.read("user_days"))
 
     def write_state(self, snapshot: Snapshot) -> None:
         """Replace the state of one date."""
@@ -81,14 +82,15 @@ class ProfileTables:
             "sequence": sequence_hash(self.features),
         }
         build = Build(JOB, [way.as_of.isoformat()], self.inputs, details=details)
-        self.lakehouse.replace(state.withColumn("as_of", F.lit(way.as_of)), contract, "as_of", [way.as_of], build)
+        state = state.withColumn("as_of", F.lit(way.as_of)).sortWithinPartitions("user_id")
+        self.lakehouse.replace(state, contract, "as_of", [way.as_of], build)
 
     def write_profiles(self, as_of: date, cost: dict[str, float | str] | None) -> int:
         """Replace the profiles of one date by those of its state; gives their number."""
         profiles = profiles_of(self.state(as_of), self.users(as_of), self.features, as_of, self.zone)
         details = {"features": feature_hashes(self.features)} | ({"cost": cost} if cost else {})
         build = Build(JOB, [as_of.isoformat()], self.inputs, definition_hash(self.features), details)
-        self.lakehouse.replace(profiles, self.profiles, "as_of", [as_of], build)
+        self.lakehouse.replace(profiles.sortWithinPartitions("user_id"), self.profiles, "as_of", [as_of], build)
         return self.lakehouse.read(self.profiles.name).where(F.col("as_of") == F.lit(as_of)).count()
 
     def state(self, as_of: date) -> DataFrame:

@@ -22,20 +22,26 @@ FOLDS = {"sum": F.sum, "min": F.min, "max": F.max}
 def user_days(events: DataFrame, features: FeaturesConfig) -> DataFrame:
     """The partials of each user and day.
 
-    Each family of partials moves only the columns that it reads: fewer bytes than all of them moved once.
-
     Args:
         events: rows of the events contract, with the items' columns where a declaration reads them.
         features: the declarations.
     """
-    partials = all_partials(features)
+    return days_of(events, all_partials(features), features.sequence.length if features.sequence else 0)
+
+
+def days_of(events: DataFrame, partials: Sequence[Partial], length: int) -> DataFrame:
+    """Some partials of each user and day, and the day's last events where ``length`` is not 0.
+
+    Each family of partials moves only the columns that it reads: fewer bytes than all of them moved once.
+    """
     plain = [p for p in partials if p.within_day in FOLDS and not p.type.startswith("struct")]
     listed = [p for p in partials if p.within_day == "distinct" or p.type.startswith("struct")]
-    # Without plain partials the days are still told, by who was there.
-    folded = events.groupBy(*DAY).agg(F.count("*").alias("events"), *[_plain(p) for p in plain])
-    last = events.groupBy(*DAY).agg(last_events(features.sequence.length), *[_listed(p) for p in listed])
     keyed = [p for p in partials if p.within_day == "keyed"]
-    families = [folded, last, *([keyed_partials(events, keyed)] if keyed else [])]
+    # Without plain partials the days are still told, by who was there.
+    families = [events.groupBy(*DAY).agg(F.count("*").alias("events"), *[_plain(p) for p in plain])]
+    lists = ([last_events(length)] if length else []) + [_listed(p) for p in listed]
+    families += [events.groupBy(*DAY).agg(*lists)] if lists else []
+    families += [keyed_partials(events, keyed)] if keyed else []
     return reduce(lambda left, right: left.join(right, on=list(DAY), how="left"), families)
 
 

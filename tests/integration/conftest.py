@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 from pyspark.sql import SparkSession
 
-from intent_spark.config.loading import load_settings
+from intent_spark.config.features import FeaturesConfig
+from intent_spark.config.loading import conf_dir, load_settings
 from intent_spark.config.settings import Settings
 from intent_spark.lakehouse.job import JobContext, execute
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.lakehouse import Lakehouse
 from intent_spark.pipeline.job import RunPipeline
 from intent_spark.pipeline.options import build_parser
+from intent_spark.profiles.contract import feature_columns
 from intent_spark.simulation.simulate import SimulationSummary, simulate
 
 ROOT = Path(__file__).resolve().parents[2]
 AS_OF = "2026-04-06"
 # Few dates and epochs: the tests ask whether the flow holds, not how well it ranks.
-SMALL = ("examples.train_dates=2", "model.max_epochs=2", "model.hidden_units=8", "model.logistic_l2=[0.01]")
+SMALL = (
+    "examples.train_dates=1",
+    "model.max_epochs=2",
+    "model.hidden_units=8",
+    "model.logistic_l2=[0.01]",
+    "profiles.statistics=false",
+)
 
 
 @dataclass(frozen=True)
@@ -53,9 +65,32 @@ def pipeline_words(raw: Path, report: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def small_settings() -> Settings:
+def small_conf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The shipped configuration with fewer windows, for this process and the jobs that it starts."""
+    folder = tmp_path_factory.mktemp("configuration") / "conf"
+    shutil.copytree(conf_dir(), folder)
+    file = folder / "features.yaml"
+    file.write_text(yaml.safe_dump(fewer_windows(yaml.safe_load(file.read_text(encoding="utf-8")))), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INTENT_SPARK_CONF", str(folder))
+        yield folder
+
+
+def fewer_windows(tree: dict[str, Any]) -> dict[str, Any]:
+    """Every declaration over one or two windows, and the derived features that these still allow."""
+    for declared in tree["windowed"]:
+        kept = [window for window in declared["windows"] if window in (7, 14, "lifetime")]
+        declared["windows"] = kept or declared["windows"][:1]
+    names = {c.name for c in feature_columns(FeaturesConfig.model_validate(tree | {"derived": []}))}
+    needed = re.compile(r"[a-z]\w*_(?:\d+d|lifetime)\b")
+    tree["derived"] = [d for d in tree["derived"] if set(needed.findall(d["expression"])) <= names]
+    return tree
+
+
+@pytest.fixture(scope="session")
+def small_settings(small_conf: Path) -> Settings:
     """The shipped configuration, made small."""
-    return load_settings("local", SMALL)
+    return load_settings("local", SMALL, small_conf)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ from pyspark.sql import DataFrame
 
 from intent_spark.config.features import FeaturesConfig
 from intent_spark.profiles.contract import states_contract
+from intent_spark.profiles.direct import EventDays
+from intent_spark.profiles.fold import StoredDays
 from intent_spark.profiles.profile import profiles_of
 from intent_spark.profiles.slots import Slots
 from intent_spark.profiles.state import Base, build_state, find_way, same_slots
@@ -16,7 +18,12 @@ from intent_spark.profiles.state import Base, build_state, find_way, same_slots
 
 def merged_state(days: DataFrame, features: FeaturesConfig, as_of: date, zone: str) -> DataFrame:
     """The state of a date from the days alone."""
-    return build_state(days, features, find_way(Slots(features), as_of, None), zone)
+    return build_state(StoredDays(days), features, find_way(Slots(features), as_of, None), zone)
+
+
+def direct_state(events: DataFrame, features: FeaturesConfig, as_of: date, zone: str) -> DataFrame:
+    """The state of a date straight from the events."""
+    return build_state(EventDays(events), features, find_way(Slots(features), as_of, None), zone)
 
 
 def rolled_state(days: DataFrame, features: FeaturesConfig, dates: Iterable[date], zone: str) -> DataFrame:
@@ -26,7 +33,7 @@ def rolled_state(days: DataFrame, features: FeaturesConfig, dates: Iterable[date
     slots = Slots(features)
     for as_of in later:
         way = find_way(slots, as_of, Base(at, same_slots(list(slots))))
-        state, at = build_state(days, features, way, zone, state).localCheckpoint(), as_of
+        state, at = build_state(StoredDays(days), features, way, zone, state).localCheckpoint(), as_of
     assert set(state.columns) == {c.name for c in states_contract(features).columns} - {"as_of"}
     return state
 

@@ -23,7 +23,7 @@ from intent_spark.profiles.profile import profiles_of
 from intent_spark.profiles.user_days import user_days
 from tests.profiles.frames import events_frame, small_features
 from tests.profiles.naive_oracle import DERIVED, Event, Shop, naive_profiles, ratio
-from tests.profiles.strategies import build_profile, merged_state, rolled_state
+from tests.profiles.strategies import build_profile, direct_state, merged_state, rolled_state
 
 pytestmark = pytest.mark.slow
 
@@ -148,28 +148,37 @@ def test_the_cases_hold_what_the_test_is_for(population: Population) -> None:
     assert len(set(times)) < len(times) - 100, "hardly a tie in time"
 
 
-def merge(days: DataFrame, features: FeaturesConfig, as_of: date) -> DataFrame:
-    return merged_state(days, features, as_of, LONDON)
+def merge(events: DataFrame, features: FeaturesConfig, as_of: date) -> DataFrame:
+    return merged_state(stored(events, features), features, as_of, LONDON)
 
 
-def roll_day_by_day(days: DataFrame, features: FeaturesConfig, as_of: date) -> DataFrame:
+def direct(events: DataFrame, features: FeaturesConfig, as_of: date) -> DataFrame:
+    return direct_state(events, features, as_of, LONDON)
+
+
+def stored(events: DataFrame, features: FeaturesConfig) -> DataFrame:
+    return user_days_contract(features).select(user_days(events, features)).localCheckpoint()
+
+
+def roll_day_by_day(events: DataFrame, features: FeaturesConfig, as_of: date) -> DataFrame:
+    days = stored(events, features)
     return rolled_state(days, features, [as_of - timedelta(days=n) for n in (3, 2, 1, 0)], LONDON)
 
 
-def roll_in_leaps(days: DataFrame, features: FeaturesConfig, as_of: date) -> DataFrame:
+def roll_in_leaps(events: DataFrame, features: FeaturesConfig, as_of: date) -> DataFrame:
     """Steps shorter than, as long as, and longer than the windows."""
+    days = stored(events, features)
     return rolled_state(days, features, [as_of - timedelta(days=n) for n in (12, 4, 2, 0)], LONDON)
 
 
-@pytest.mark.parametrize("strategy", [merge, roll_day_by_day, roll_in_leaps])
+@pytest.mark.parametrize("strategy", [merge, direct, roll_day_by_day, roll_in_leaps])
 def test_random_histories(
     strategy: Callable[[DataFrame, FeaturesConfig, date], DataFrame], spark: SparkSession, population: Population
 ) -> None:
     """Every strategy gives what the oracle gives, to the bit."""
     features, frames = population.features, []
     for as_of, events in population.events.items():
-        days = user_days_contract(features).select(user_days(events_frame(spark, events, LONDON), features))
-        state = strategy(days.localCheckpoint(), features, as_of)
+        state = strategy(events_frame(spark, events, LONDON), features, as_of)
         frames.append(profiles_contract(features).select(profiles_of(state, None, features, as_of, LONDON)))
     found = {row["user_id"]: row.asDict() for row in reduce(DataFrame.unionByName, frames).collect()}
     checked(found, population.wanted, population.all_events)

@@ -20,6 +20,7 @@ from intent_spark.lakehouse.job import Job, JobContext, Plan, execute
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.lakehouse import Lakehouse
 from intent_spark.pipeline.options import build_parser
+from intent_spark.profiles.contract import feature_columns
 from intent_spark.profiles.declarations import check_declarations
 from intent_spark.profiles.job import BuildProfiles
 from tests.profiles.frames import add_events, at, day, derived, files_by_partition, small_features, windowed
@@ -112,6 +113,12 @@ def test_life_of_a_warehouse(spark: SparkSession, tmp_path: Path) -> None:
     assert run(BuildProfiles(), context, *wanted).status == "nothing_to_do"
     assert lakehouse.version("user_days") == before["user_days"][0]
     assert lakehouse.version("profiles") == before["profiles"][0]
+
+    stats = {(r["as_of"].day, r["feature"]): r for r in lakehouse.read("profile_stats").collect()}
+    assert {feature for _, feature in stats} == {c.name for c in feature_columns(features)}
+    assert (stats[5, "age"]["users"], stats[5, "age"]["null_share"]) == (2, 0.5)
+    assert stats[3, "n_7d"]["stability_previous"] is None, "nothing came before it"
+    assert stats[5, "n_7d"]["stability_previous"] > 0, "3 events of each user where there were 2"
 
     _late_event(context, wanted, before)
     _other_definition(context, features, wanted)
@@ -253,7 +260,8 @@ def merged(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Job
     lakehouse = Lakehouse(spark, str(tmp_path_factory.mktemp("merged") / "warehouse"))
     recent = [e for e in long_histories(3, day("2026-03-20"), Shop("UTC")) if e.time >= at("2026-03-06")]
     add_events(lakehouse, recent, "b1")
-    context = JobContext(load_settings().model_copy(update={"features": small_features()}), spark, lakehouse)
+    quiet = load_settings("local", ["profiles.statistics=false"]).model_copy(update={"features": small_features()})
+    context = JobContext(quiet, spark, lakehouse)
     run(BuildProfiles(), context, *RANGE, "--strategy", "merge")
     return context
 

@@ -1,0 +1,213 @@
+"""24 plain aggregates by user: our direct way and our roll beside one pass of Spark SQL and beside DuckDB.
+
+All read the same Parquet files, write one snapshot as Parquet and give equal rows, which is checked. Times are seconds
+of the wall clock in one run, ratios are to the hand-written Spark SQL.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from intent_spark.config.features import FeaturesConfig
+from intent_spark.config.loading import load_settings
+from intent_spark.lakehouse.session import spark_session
+from intent_spark.profiles.direct import EventDays
+from intent_spark.profiles.fold import StoredDays
+from intent_spark.profiles.profile import profiles_of
+from intent_spark.profiles.slots import Slots
+from intent_spark.profiles.state import Base, build_state, find_way, same_slots
+from intent_spark.profiles.user_days import user_days
+from intent_spark.reports.table import text_table
+
+FIRST, DAYS = date(2026, 1, 1), 91
+AS_OF = FIRST + timedelta(days=DAYS)
+WINDOWS = (7, 30, 90)
+TYPES = ("view", "search", "cart", "favourite", "purchase")
+SUMS = {
+    "spend": ("purchase", "price * quantity"), "cart_value": ("cart", "price * quantity"),
+    "quantity": ("purchase", "quantity"),
+}  # fmt: skip
+PARTITIONS = 64
+
+
+def main(events: int) -> None:
+    """Print a row for each way to the snapshot."""
+    with tempfile.TemporaryDirectory() as folder:
+        spark = _session(folder)
+        bench = _Bench(spark, Path(folder), events)
+        rows = bench.run()
+        spark.stop()
+    print(f"{events:,} events, {events // 50:,} users, {DAYS} days, {len(WINDOWS) * 8} aggregates")  # noqa: T201
+    print(text_table(rows))  # noqa: T201
+
+
+def _session(folder: str) -> SparkSession:
+    environment = load_settings().environment
+    conf = environment.conf | {"spark.sql.shuffle.partitions": str(PARTITIONS), "spark.local.dir": folder}
+    return spark_session(environment.model_copy(update={"conf": conf}), "benchmark")
+
+
+def plain_features() -> FeaturesConfig:
+    """The 24 aggregates as declarations, without sequences."""
+    rest = {"unit": "", "description": "", "owner": ""}
+    counts = [{"name": f"{t}_count", "aggregate": "count", "event_types": [t]} for t in TYPES]
+    sums = [
+        {"name": f"{name}_sum", "aggregate": "sum", "event_types": [kind], "value": value}
+        for name, (kind, value) in SUMS.items()
+    ]
+    windowed = [{**declared, "windows": list(WINDOWS), **rest} for declared in counts + sums]
+    return FeaturesConfig.model_validate({"windowed": windowed, "derived": [], "user": []})
+
+
+def hand_written() -> str:
+    """One pass of SQL, as one would write it."""
+    columns = []
+    for window in WINDOWS:
+        near = f"event_date >= date'{AS_OF - timedelta(days=window)}'"
+        columns += [
+            f"sum(case when event_type = '{kind}' and {near} then 1 else 0 end) as {kind}_count_{window}d"
+            for kind in TYPES
+        ]
+        columns += [
+            f"sum(case when event_type = '{kind}' and {near} then {value} else 0 end) as {name}_sum_{window}d"
+            for name, (kind, value) in SUMS.items()
+        ]
+    return f"select user_id, {', '.join(columns)} from events group by user_id"
+
+
+class _Bench:
+    """The files, and the ways timed over them."""
+
+    def __init__(self, spark: SparkSession, folder: Path, events: int) -> None:
+        self.spark, self.folder, self.count = spark, folder, events
+        self.features = plain_features()
+        self.slots = Slots(self.features)
+        self.results: dict[str, Path] = {}
+
+    def run(self) -> list[dict[str, object]]:
+        """Make the files, time each way, compare what they wrote."""
+        self._generate()
+        spark_sql = self._timed("Spark SQL, one pass", lambda out: self._write(self.spark.sql(hand_written()), out))
+        direct = self._timed("intent_spark, direct", self._direct)
+        duckdb = self._timed("DuckDB, one pass", self._duckdb)
+        self._before_rolling()
+        tile = self._timed("intent_spark, tile of one day", self._tile, snapshot=False)
+        roll = self._timed("intent_spark, roll of one day", self._roll)
+        self._compare()
+        both = {"way": "intent_spark, one more day", "seconds": tile["seconds"] + roll["seconds"], "peak GB": ""}  # type: ignore[operator]
+        rows = [spark_sql, direct, duckdb, tile, roll, both]
+        for row in rows:
+            for name, other in (("/ Spark SQL", spark_sql), ("/ direct", direct), ("/ DuckDB", duckdb)):
+                row[name] = round(row["seconds"] / other["seconds"], 2)  # type: ignore[operator]
+        return rows
+
+    def _generate(self) -> None:
+        """Events of equal chance for every user and day, ten kinds of rows in the shares of a shop."""
+        kinds = "element_at(array('view','view','view','view','view','view','search','cart','favourite','purchase')"
+        rows = self.spark.range(self.count).selectExpr(
+            f"concat('u', pmod(xxhash64(id, 1), {self.count // 50})) as user_id",
+            f"{kinds}, cast(pmod(xxhash64(id, 2), 10) as int) + 1) as event_type",
+            "cast(100 + pmod(xxhash64(id, 3), 100000) as bigint) as price",
+            "cast(1 + pmod(xxhash64(id, 4), 3) as int) as quantity",
+            f"date_add(date'{FIRST}', cast(pmod(xxhash64(id, 5), {DAYS}) as int)) as event_date",
+        )
+        spread = rows.repartition(PARTITIONS // 4, "event_date")
+        spread.write.partitionBy("event_date").parquet(str(self.folder / "events"))
+        self.spark.read.parquet(str(self.folder / "events")).createOrReplaceTempView("events")
+
+    def _timed(self, way: str, work: Callable[[Path], None], snapshot: bool = True) -> dict[str, object]:
+        out = self.folder / f"result-{len(self.results)}"
+        _forget_peak(self.spark)
+        started = time.perf_counter()
+        work(out)
+        seconds = time.perf_counter() - started
+        if snapshot:
+            self.results[way] = out
+        return {"way": way, "seconds": round(seconds, 2), "peak GB": round(_peak_gigabytes(self.spark), 1)}
+
+    @staticmethod
+    def _write(frame: DataFrame, out: Path) -> None:
+        frame.write.parquet(str(out))
+
+    def _profiles(self, state: DataFrame) -> DataFrame:
+        return profiles_of(state, None, self.features, AS_OF, "UTC").drop("as_of", "definition_hash")
+
+    def _direct(self, out: Path) -> None:
+        days = EventDays(self.spark.table("events"))
+        state = build_state(days, self.features, find_way(self.slots, AS_OF, None), "UTC")
+        self._write(self._profiles(state), out)
+
+    def _duckdb(self, out: Path) -> None:
+        import duckdb
+
+        out.mkdir()
+        connection = duckdb.connect()
+        connection.execute(f"set threads = {os.cpu_count()}")
+        files = f"read_parquet('{self.folder}/events/*/*.parquet', hive_partitioning = true)"
+        query = hand_written().replace("from events", f"from {files}")
+        connection.execute(f"copy ({query}) to '{out}/all.parquet' (format parquet)")
+
+    def _before_rolling(self) -> None:
+        """Yesterday's state, and the tiles of the days that leave: what daily runs before this one have left."""
+        yesterday = AS_OF - timedelta(days=1)
+        days = EventDays(self.spark.table("events").where(F.col("event_date") < F.lit(yesterday)))
+        state = build_state(days, self.features, find_way(self.slots, yesterday, None), "UTC")
+        self._write(state, self.folder / "state")
+        for window in WINDOWS:
+            self._write_tile(yesterday - timedelta(days=window))
+
+    def _write_tile(self, day: date) -> None:
+        events = self.spark.table("events").where(F.col("event_date") == F.lit(day))
+        self._write(user_days(events, self.features).drop("event_date"), self.folder / "days" / f"event_date={day}")
+
+    def _tile(self, out: Path) -> None:
+        self._write_tile(AS_OF - timedelta(days=1))
+
+    def _roll(self, out: Path) -> None:
+        """The new state, and the profiles of it: both are written, as the job does."""
+        yesterday = AS_OF - timedelta(days=1)
+        way = find_way(self.slots, AS_OF, Base(yesterday, same_slots(list(self.slots))))
+        days = StoredDays(self.spark.read.parquet(str(self.folder / "days")))
+        before = self.spark.read.parquet(str(self.folder / "state"))
+        self._write(build_state(days, self.features, way, "UTC", before), self.folder / "rolled")
+        self._write(self._profiles(self.spark.read.parquet(str(self.folder / "rolled"))), out)
+
+    def _compare(self) -> None:
+        """All ways wrote equal rows: as many, and of every column the same sum over users, weighted by their hash."""
+        told = {}
+        for way, path in self.results.items():
+            frame = self.spark.read.parquet(str(path))
+            names = sorted(c for c in frame.columns if c != "user_id")
+            sums = [F.expr(f"sum(cast(`{n}` as bigint) * pmod(xxhash64(user_id), 1009))").alias(n) for n in names]
+            told[way] = frame.agg(F.count("*").alias("rows"), *sums).collect()[0].asDict()
+        first = next(iter(told.values()))
+        for way, row in told.items():
+            assert row == first, (
+                f"{way} differs: {[(n, row[n], first[n]) for n in first if row.get(n) != first[n]][:3]}"
+            )
+
+
+def _java(spark: SparkSession) -> int:
+    return int(spark.sparkContext._jvm.java.lang.ProcessHandle.current().pid())  # type: ignore[union-attr]
+
+
+def _forget_peak(spark: SparkSession) -> None:
+    for process in (_java(spark), os.getpid()):
+        Path(f"/proc/{process}/clear_refs").write_text("5")
+
+
+def _peak_gigabytes(spark: SparkSession) -> float:
+    """The most memory that Java and Python held since it was forgotten, in GB."""
+    total = 0
+    for process in (_java(spark), os.getpid()):
+        status = Path(f"/proc/{process}/status").read_text()
+        total += next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    return total / 1e6

@@ -1,0 +1,83 @@
+"""Statistics of snapshots: the sketch beside numpy, stability beside its formula, the table beside the profiles."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyspark.sql import SparkSession
+
+from intent_spark.lakehouse.contract import Column
+from intent_spark.profiles.statistics import (
+    NULL,
+    QUANTILES,
+    added,
+    bins,
+    middle,
+    population_stability,
+    sketches,
+    statistics,
+)
+
+numbers = st.floats(min_value=-1e12, max_value=1e12, allow_nan=False, allow_subnormal=False)
+
+
+def sketch_of(values: list[float]) -> dict[str, int]:
+    return {str(index): n for index, n in Counter(bins(np.array(values, np.float64)).tolist()).items()}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(numbers, min_size=1, max_size=60))
+def test_every_quantile_is_right_to_one_per_cent(values: list[float]) -> None:
+    told = statistics(sketch_of(values))
+    exact = np.quantile(values, QUANTILES, method="lower")
+    np.testing.assert_allclose(told.quantiles, exact, rtol=0.0101, atol=0)
+    assert told.users == len(values)
+
+
+@given(numbers)
+def test_a_bin_stands_for_its_values(value: float) -> None:
+    [index] = bins(np.array([value])).tolist()
+    assert middle(index) == pytest.approx(value, rel=0.0101, abs=0)
+
+
+def test_sketches_of_parts_add_up_to_that_of_the_whole() -> None:
+    values = [float(n * n - 50) for n in range(40)]
+    assert added([sketch_of(values[:13]), sketch_of(values[13:])]) == sketch_of(values)
+
+
+def test_stability_index() -> None:
+    """Nobody null before and half of them now: the index counts what left as well as what came."""
+    before = added([sketch_of([float(n) for n in range(1, 1001)])] * 2)
+    assert population_stability(before, before) == 0
+    half = {key: n // 2 for key, n in before.items()} | {NULL: 1000}
+    drifted = population_stability(half, before)
+    assert drifted == pytest.approx(0.5 * math.log(2) + 0.5 * math.log(0.5 / 1e-4), rel=0.02)
+    assert population_stability({"=a": 90, "=b": 10}, {"=a": 10, "=b": 90}) == pytest.approx(
+        2 * 0.8 * math.log(9), rel=0.01
+    )
+    assert population_stability({"=new": 5}, {"=a": 5}) > 5, "a value never met before"
+
+
+def test_frequent_numbers_are_told_as_whole_ones() -> None:
+    told = statistics(sketch_of([1.0, 1.0, 1.0, 7.0, 7.0, -3.0, -3.0, -3.0, -3.0, 0.5]))
+    assert told.top == [("-3", 4), ("1", 3), ("7", 2), ("0.5015", 1)]
+
+
+@pytest.mark.slow
+def test_features_of_every_role(spark: SparkSession) -> None:
+    rows = [(1, None, "x", [1, 2], {"a": 1}), (0, 2.5, "x", [], None), (1, 2.5, None, [7], {"a": 1, "b": 2})]
+    frame = spark.createDataFrame(rows, "n bigint, r double, w string, seq array<int>, by map<string,bigint>")
+    roles = {"n": "numeric", "r": "numeric", "w": "categorical", "seq": "sequence", "by": "breakdown"}
+    found = sketches(frame, [Column(name, "", "", role=role) for name, role in roles.items()])
+    told = {name: statistics(sketch) for name, sketch in found.items()}
+    assert {name: s.users for name, s in told.items()} == dict.fromkeys(roles, 3)
+    assert (told["n"].zero_share, told["n"].distinct, told["n"].top) == (1 / 3, 2, [("1", 2), ("0", 1)])
+    assert told["r"].null_share == 1 / 3 and told["r"].quantiles[4] == pytest.approx(2.5, rel=0.01)
+    assert told["w"].top == [("x", 2)] and told["w"].quantiles == []
+    assert found["seq"] == sketch_of([2, 0, 1])
+    assert told["by"].null_share == 1 / 3
