@@ -1,5 +1,6 @@
-"""Events to user days to profiles: declared features, windows, sequences. ``preview`` and ``explain`` for notebooks."""
+"""Events to user days to profiles: declared features, windows, sequences. ``preview``,
+``explain`` and ``known_at`` are for notebooks."""
 
-from intent_spark.profiles.explain import explain, preview
+from intent_spark.profiles.explain import explain, known_at, preview
 
-__all__ = ["explain", "preview"]
+__all__ = ["explain", "known_at", "preview"]

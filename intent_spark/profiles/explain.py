@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import pandas as pd
@@ -52,6 +52,30 @@ def preview(
     profile = profiles_of(state, tables.users(day), features, day, tables.zone)
     names = ["user_id", *[c.name for c in feature_columns(features)]]
     return profiles_contract(features).select(profile).select(*names).orderBy("user_id").toPandas()
+
+
+def known_at(as_of: date | str, instant: datetime, warehouse: str = "warehouse") -> DataFrame:
+    """The profiles of a date as they could have been built at an instant: from events that had come in by then.
+
+    Straight from the events by their ``ingest_time``; nothing is written. The users' attributes are those on record
+    now for the date.
+
+    Args:
+        as_of: the date, e.g. ``2026-04-23``.
+        instant: the moment of knowledge, with its zone: events that came in before it count.
+        warehouse: where the tables lie.
+
+    Raises:
+        UsageError: the instant has no zone.
+    """
+    if instant.tzinfo is None:
+        raise UsageError(f"instant {instant} has no zone; write datetime(2026, 4, 23, tzinfo=UTC).")
+    features = load_settings().features
+    tables, day = _tables(warehouse, features), _day(as_of)
+    before = (F.col("event_date") < F.lit(day)) & (F.col("ingest_time") < F.lit(instant))
+    way = find_way(Slots(features), day, None)
+    state = build_state(EventDays(tables.events().where(before)), features, way, tables.zone)
+    return profiles_contract(features).select(profiles_of(state, tables.users(day), features, day, tables.zone))
 
 
 def parse_features(text: str) -> FeaturesConfig:

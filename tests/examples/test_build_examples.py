@@ -19,7 +19,8 @@ from intent_spark.profiles.job import BuildProfiles
 from tests.profiles.frames import add_events, at, day, events_frame, small_features, top_category, windowed
 from tests.profiles.naive_oracle import Event
 
-pytestmark = pytest.mark.slow
+# One worker runs them all: they share a warehouse.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("examples")]
 
 HORIZON = 3
 

@@ -22,13 +22,15 @@ RAW = (
 )
 
 
-def events_frame(spark: SparkSession, events: Iterable[Event], zone: str) -> DataFrame:
+LEARNED = datetime(2026, 12, 1, tzinfo=UTC)
+
+
+def events_frame(spark: SparkSession, events: Iterable[Event], zone: str, learned: datetime = LEARNED) -> DataFrame:
     """Events of the contract's columns; their day is told as ingestion tells it."""
     rows = [(e.user_id, e.event_id, e.event_type, e.time, e.category, e.item_id, e.price, e.quantity) for e in events]
     frame = spark.createDataFrame(rows, RAW)
-    learned = F.lit(datetime(2026, 12, 1, tzinfo=UTC))
     stamps = {
-        "ingest_time": learned,
+        "ingest_time": F.lit(learned),
         "session_id": F.lit(None),
         "batch_id": F.lit("b"),
         "source": F.lit("test"),
@@ -37,11 +39,14 @@ def events_frame(spark: SparkSession, events: Iterable[Event], zone: str) -> Dat
     return EVENTS.select(frame.withColumns(stamps))
 
 
-def add_events(lakehouse: Lakehouse, events: list[Event], batch_id: str, zone: str = "UTC", horizon: int = 3) -> None:
+def add_events(
+    lakehouse: Lakehouse, events: list[Event], batch_id: str, zone: str = "UTC", horizon: int = 3,
+    learned: datetime = LEARNED,
+) -> None:  # fmt: skip
     """What ingestion leaves behind: the events, their shop, and the ledger's row."""
     shop = {"time_zone": zone, "currency": "EUR", "horizon_days": str(horizon)}
     lakehouse.create(EVENTS, {f"{SHOP_PREFIX}{key}": text for key, text in shop.items()})
-    frame = events_frame(lakehouse.spark, events, zone).withColumn("batch_id", F.lit(batch_id)).coalesce(1)
+    frame = events_frame(lakehouse.spark, events, zone, learned).withColumn("batch_id", F.lit(batch_id)).coalesce(1)
     lakehouse.append_once(frame, EVENTS, batch_id)
     days = dict(Counter(Shop(zone).day(e.time) for e in events))
     row = (

@@ -39,6 +39,7 @@ def _times(price: int | None, quantity: int | None) -> int | None:
 
 
 VALUES: dict[str, Callable[[Event], Any]] = {
+    "1": lambda e: 1,
     "category": lambda e: e.category,
     "item_id": lambda e: e.item_id,
     "event_type": lambda e: e.event_type,
@@ -51,6 +52,7 @@ VALUES: dict[str, Callable[[Event], Any]] = {
 FILTERS: dict[str | None, Callable[[Event], bool]] = {
     None: lambda e: True,
     "price > 1000": lambda e: e.price is not None and e.price > 1000,
+    "price >= 10000": lambda e: e.price is not None and e.price >= 10000,
 }
 
 

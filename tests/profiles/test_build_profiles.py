@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 from intent_spark.config.errors import UsageError
 from intent_spark.config.features import FeaturesConfig
 from intent_spark.config.loading import load_settings
+from intent_spark.config.settings import Settings
 from intent_spark.dimensions.contract import USERS
 from intent_spark.lakehouse.job import Job, JobContext, Plan, execute
 from intent_spark.lakehouse.job_runs import Outcome
@@ -27,7 +28,8 @@ from tests.profiles.frames import add_events, at, day, derived, files_by_partiti
 from tests.profiles.naive_oracle import Event, Shop
 from tests.profiles.test_against_oracle import long_histories
 
-pytestmark = pytest.mark.slow
+# One worker runs them all: they share a warehouse.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("profiles")]
 
 DAYS = ["2026-03-01", "2026-03-02", "2026-03-04"]
 
@@ -64,6 +66,11 @@ def few_features(**sections: Any) -> FeaturesConfig:
     return small_features(**few | sections)
 
 
+def quiet_settings(features: FeaturesConfig) -> Settings:
+    """Without statistics, which have a test of their own."""
+    return load_settings("local", ["profiles.statistics=false"]).model_copy(update={"features": features})
+
+
 def run(job: Job, context: JobContext, *arguments: str) -> Outcome:
     return execute(job, context, build_parser(job).parse_args(list(arguments)))
 
@@ -86,7 +93,7 @@ def test_life_of_a_warehouse(spark: SparkSession, tmp_path: Path) -> None:
     """Missing, built, nothing to do, a late event, another definition."""
     features = few_features()
     lakehouse = Lakehouse(spark, str(tmp_path / "warehouse"))
-    context = JobContext(load_settings().model_copy(update={"features": features}), spark, lakehouse)
+    context = JobContext(quiet_settings(features), spark, lakehouse)
     add_events(lakehouse, shop_events(), "b1")
     lakehouse.create(USERS)
     known = spark.createDataFrame(
@@ -114,14 +121,25 @@ def test_life_of_a_warehouse(spark: SparkSession, tmp_path: Path) -> None:
     assert lakehouse.version("user_days") == before["user_days"][0]
     assert lakehouse.version("profiles") == before["profiles"][0]
 
+    _statistics(context, wanted)
+    _late_event(context, wanted, before)
+    _other_definition(context, features, wanted)
+
+
+def _statistics(context: JobContext, wanted: tuple[str, ...]) -> None:
+    """Asked for later, they are missing for the snapshots that are there, and only they are made."""
+    noted = replace(context, settings=load_settings().model_copy(update={"features": few_features()}))
+    assert [item.what for item in plan(noted, *wanted).todo] == ["profile_stats 2026-03-03", "profile_stats 2026-03-05"]
+    lakehouse = context.lakehouse
+    version = lakehouse.version("profiles")
+    run(BuildProfiles(), noted, *wanted)
+    assert lakehouse.version("profiles") == version
+    assert plan(noted, *wanted).todo == []
     stats = {(r["as_of"].day, r["feature"]): r for r in lakehouse.read("profile_stats").collect()}
-    assert {feature for _, feature in stats} == {c.name for c in feature_columns(features)}
+    assert {feature for _, feature in stats} == {c.name for c in feature_columns(few_features())}
     assert (stats[5, "age"]["users"], stats[5, "age"]["null_share"]) == (2, 0.5)
     assert stats[3, "n_7d"]["stability_previous"] is None, "nothing came before it"
     assert stats[5, "n_7d"]["stability_previous"] > 0, "3 events of each user where there were 2"
-
-    _late_event(context, wanted, before)
-    _other_definition(context, features, wanted)
 
 
 def _late_event(context: JobContext, wanted: tuple[str, ...], before: dict[str, Any]) -> None:
@@ -232,7 +250,7 @@ def test_no_events(spark: SparkSession, tmp_path: Path) -> None:
         (lambda: small_features(derived=[derived("y", "n_7d + later")]),
          r"^features.yaml: feature 'y': its expression over the other features .*later"),
         (lambda: small_features(windowed=[windowed("x", "count", [1], by="colour")], derived=[]),
-         r"^features.yaml: feature 'x': its expression over an event .*colour"),
+         r"^features.yaml: feature 'x_by_colour': its expression over an event .*colour"),
         (lambda: small_features(user=[{**age_feature()[0], "expression": "height"}]),
          r"^features.yaml: feature 'age': its expression over a user .*height"),
     ],
@@ -260,8 +278,7 @@ def merged(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Job
     lakehouse = Lakehouse(spark, str(tmp_path_factory.mktemp("merged") / "warehouse"))
     recent = [e for e in long_histories(3, day("2026-03-20"), Shop("UTC")) if e.time >= at("2026-03-06")]
     add_events(lakehouse, recent, "b1")
-    quiet = load_settings("local", ["profiles.statistics=false"]).model_copy(update={"features": small_features()})
-    context = JobContext(quiet, spark, lakehouse)
+    context = JobContext(quiet_settings(small_features()), spark, lakehouse)
     run(BuildProfiles(), context, *RANGE, "--strategy", "merge")
     return context
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from intent_spark.config.errors import UsageError
 from intent_spark.lakehouse.lakehouse import Lakehouse
-from intent_spark.profiles import explain, preview
+from intent_spark.profiles import explain, known_at, preview
 from intent_spark.profiles.explain import parse_features
 from tests.profiles.frames import add_events, at
 from tests.profiles.naive_oracle import Event
@@ -89,3 +90,19 @@ def test_explain_shows_the_events_behind_each_value(warehouse: str) -> None:
     assert not pd.isna(found.loc["days_since_purchase", "value"])
     with pytest.raises(UsageError, match="user stranger has no event before 2026-03-04"):
         explain("stranger", "2026-03-04", warehouse=warehouse)
+
+
+@pytest.mark.slow
+def test_profiles_as_known_at_an_instant(spark: SparkSession, tmp_path: Path) -> None:
+    """An event of 2026-03-01 that came in on 2026-03-09: known on the tenth, not on the fifth."""
+    lakehouse = Lakehouse(spark, str(tmp_path / "warehouse"))
+    add_events(lakehouse, EVENTS, "b1", learned=at("2026-03-04", "18:00:00"))
+    late = Event("ann", "late", "purchase", at("2026-03-01"), "bags", "i9", 900, 1)
+    add_events(lakehouse, [late, Event("new", "l2", "view", at("2026-03-02"))], "b2", learned=at("2026-03-09"))
+    spent = {}
+    for instant in (at("2026-03-05"), at("2026-03-10")):
+        rows = known_at("2026-03-04", instant, warehouse=lakehouse.root).select("user_id", "spend_sum_7d").collect()
+        spent[instant.day] = {row["user_id"]: row["spend_sum_7d"] for row in rows}
+    assert spent == {5: {"ann": 500}, 10: {"ann": 1400, "new": 0}}
+    with pytest.raises(UsageError, match="has no zone"):
+        known_at("2026-03-04", datetime(2026, 3, 5), warehouse=lakehouse.root)

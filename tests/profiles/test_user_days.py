@@ -93,7 +93,7 @@ def test_keyed_and_listed_partials(spark: SparkSession) -> None:
     )
     days = user_days(events_frame(spark, TEN, "UTC"), features)
     told = days.selectExpr(
-        "user_id", "day(event_date) as day", "to_json(top) as top", "to_json(net) as net", "size(kinds) as kinds",
+        "user_id", "day(event_date) as day", "to_json(top) as top", "to_json(net_by_item_id) as net", "size(kinds) as kinds",
         "last_item.value as last",
     )  # fmt: skip
     rows = [
