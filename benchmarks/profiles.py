@@ -51,7 +51,11 @@ def main(events: int) -> None:
 
 def _session(folder: str) -> SparkSession:
     environment = load_settings().environment
-    conf = environment.conf | {"spark.sql.shuffle.partitions": str(PARTITIONS), "spark.local.dir": folder}
+    conf = environment.conf | {
+        "spark.sql.shuffle.partitions": str(PARTITIONS),
+        "spark.local.dir": folder,
+        "spark.ui.showConsoleProgress": "false",
+    }
     return spark_session(environment.model_copy(update={"conf": conf}), "benchmark")
 
 

@@ -113,7 +113,9 @@ def _from_base(days: Days, features: FeaturesConfig, way: Way, base: DataFrame) 
     joined = base.select("user_id", *named, *last)
     if before.as_of < way.as_of:
         moved = days.fold(way.rolled, Step(way.as_of, before.as_of), met=[DayRange(before.as_of, way.as_of)])
-        joined = joined.join(_prefixed(_with_last_events(moved, days, features, way), "+"), on="user_id", how="full")
+        # What moved is small beside the state: as a hash table it spares sorting both.
+        new = _prefixed(_with_last_events(moved, days, features, way), "+").hint("shuffle_hash")
+        joined = joined.join(new, on="user_id", how="full")
     else:
         joined = joined.withColumn("+last_events", F.lit(None).cast(f"array<{LAST_EVENT}>"))
     if way.merged:
