@@ -11,11 +11,8 @@ from typing import ClassVar
 from pyspark.sql import functions as F
 
 from intent_spark.config.errors import ContractError, UsageError
-from intent_spark.config.features import FeaturesConfig
 from intent_spark.config.log import step
 from intent_spark.lakehouse.job import (
-    MISSING,
-    STALE,
     THERE,
     Job,
     JobContext,
@@ -27,24 +24,22 @@ from intent_spark.lakehouse.job import (
 )
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.lakehouse import Build
-from intent_spark.lakehouse.shop import data_range, touched_days, touched_within
-from intent_spark.profiles.contract import definition_hash, feature_hashes, kept_in_days
+from intent_spark.lakehouse.shop import data_range, touched_days
+from intent_spark.profiles.contract import definition_hash, feature_hashes
 from intent_spark.profiles.declarations import check_declarations
 from intent_spark.profiles.late import moved
 from intent_spark.profiles.planner import (
     Snapshot,
-    changed_features,
     plan_snapshots,
     seconds_per_row,
 )
 from intent_spark.profiles.snapshot_statistics import write_statistics
-from intent_spark.profiles.spans import BEGINNING
+from intent_spark.profiles.staleness import LATE, PROFILES, day_items, snapshot_items, statistics_items
 from intent_spark.profiles.tables import JOB, ProfileTables, holdings
 from intent_spark.profiles.user_days import reads_items
 
 DAYS_PER_COMMIT = 92
-PROFILES, STAGING = "profiles", "profiles_staging"
-LATE = "late events touched its days"
+STAGING = "profiles_staging"
 
 
 class BuildProfiles(Job):
@@ -81,8 +76,8 @@ class BuildProfiles(Job):
         wanted = _wanted_dates(options)
         _check_dates(context, wanted)
         touched = touched_days(lakehouse)
-        days = {} if options.strategy == "direct" else _day_items(context, touched, max(wanted))
-        snapshots = _snapshot_items(context, touched, wanted)
+        days = {} if options.strategy == "direct" else day_items(context, touched, max(wanted))
+        snapshots = snapshot_items(context, touched, wanted)
         todo_days = [day for day, item in days.items() if item.state != THERE]
         todo_dates = [day for day, item in snapshots.items() if item.state != THERE]
         runs = _ways(context, touched, todo_days, todo_dates, options)
@@ -92,7 +87,7 @@ class BuildProfiles(Job):
             snapshots[way.way.as_of] = PlanItem(item.what, item.state, why)
         late = [day for day in todo_dates if snapshots[day].why.startswith(LATE)]
         there = [day for day, item in snapshots.items() if item.state == THERE]
-        measures = _statistics_items(context, there) if context.settings.profiles.statistics else {}
+        measures = statistics_items(context, there) if context.settings.profiles.statistics else {}
         inputs = {
             "days": todo_days, "runs": runs, "events": max(touched.values()), "late": late,
             "unmeasured": [day for day, item in measures.items() if item.state != THERE],
@@ -150,65 +145,6 @@ def _input_versions(context: JobContext, plan: Plan) -> dict[str, int]:
     return {"events": plan.inputs["events"]} | {t: lakehouse.version(t) for t in dimensions if lakehouse.exists(t)}
 
 
-def _day_items(context: JobContext, touched: dict[date, int], latest: date) -> dict[date, PlanItem]:
-    builds = context.lakehouse.newest_builds("user_days")
-    needed = kept_in_days(context.settings.features)
-    return {
-        day: _day_item(f"user_days {day}", builds.get(day.isoformat()), version, needed)
-        for day, version in touched.items()
-        if day < latest
-    }
-
-
-def _day_item(what: str, build: Build | None, needed_version: int, needed: dict[str, str]) -> PlanItem:
-    if build is None:
-        return PlanItem(what, MISSING)
-    if build.inputs["events"] < needed_version:
-        return PlanItem(what, STALE, LATE)
-    kept = build.details.get("columns", {})
-    lacking = {name: definition for name, definition in needed.items() if kept.get(name) != definition}
-    if lacking:
-        return PlanItem(what, STALE, f"lacks {changed_features({k: kept[k] for k in lacking if k in kept}, lacking)}")
-    return PlanItem(what, THERE)
-
-
-def _snapshot_items(context: JobContext, touched: dict[date, int], wanted: list[date]) -> dict[date, PlanItem]:
-    features, lakehouse = context.settings.features, context.lakehouse
-    builds = lakehouse.newest_builds(PROFILES)
-    users = lakehouse.version("users") if lakehouse.exists("users") else None
-    items = {}
-    for as_of in wanted:
-        version, build = touched_within(touched, BEGINNING, as_of), builds.get(as_of.isoformat())
-        item = _snapshot_item(f"profiles {as_of}", build, version, features)
-        if item.state == THERE and build and build.inputs.get("users") != users:
-            item = PlanItem(item.what, STALE, "the users have changed")
-        items[as_of] = item
-    return items
-
-
-def _snapshot_item(what: str, build: Build | None, needed_version: int, features: FeaturesConfig) -> PlanItem:
-    if build is None:
-        return PlanItem(what, MISSING)
-    if build.inputs["events"] < needed_version:
-        return PlanItem(what, STALE, LATE)
-    if build.definition != definition_hash(features):
-        told = changed_features(build.details.get("features", {}), feature_hashes(features))
-        return PlanItem(what, STALE, f"built under another definition: {told}")
-    return PlanItem(what, THERE)
-
-
-def _statistics_items(context: JobContext, dates: list[date]) -> dict[date, PlanItem]:
-    """The statistics of snapshots that are there: missing where a run ended between the two."""
-    builds = context.lakehouse.newest_builds("profile_stats")
-    profiles = context.lakehouse.newest_builds(PROFILES)
-    items = {}
-    for as_of in dates:
-        key, what = as_of.isoformat(), f"profile_stats {as_of}"
-        measured = key in builds and builds[key].inputs == profiles[key].inputs
-        items[as_of] = PlanItem(what, THERE if measured else MISSING)
-    return items
-
-
 def _ways(
     context: JobContext, touched: dict[date, int], days: list[date], dates: list[date], options: Namespace
 ) -> list[list[Snapshot]]:
@@ -216,7 +152,8 @@ def _ways(
     if not dates:
         return []
     features, lakehouse = context.settings.features, context.lakehouse
-    held = holdings(lakehouse, features, touched, days)
+    # The direct way reads events of every day, the others only those of days that are yet to be built.
+    held = holdings(lakehouse, features, touched, touched if options.strategy == "direct" else days)
     rates = seconds_per_row([build for _, build in lakehouse.builds(PROFILES)] if lakehouse.exists(PROFILES) else [])
     size = -(-len(dates) // options.parallelism)
     parts = [dates[start : start + size] for start in range(0, len(dates), size)]
