@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -10,6 +11,10 @@ from contextlib import contextmanager
 from typing import Any
 
 LOGGER = logging.getLogger("intent_spark")
+# Set by the launcher where a person watches.
+TERMINAL = "INTENT_SPARK_TERMINAL"
+BAR_SECONDS, LINE_SECONDS, BAR_WIDTH = 0.5, 5.0, 50
+CLEAR_LINE = "\r\x1b[K"
 
 
 def configure_logging(level: int = logging.INFO) -> None:
@@ -37,6 +42,36 @@ def step(name: str, **context: Any) -> Iterator[dict[str, Any]]:
         LOGGER.error(_line(name, context | counts, started, "failed", type(error).__name__))
         raise
     LOGGER.info(_line(name, context | counts, started))
+
+
+class Progress:
+    """How far a long loop is: a bar that moves on a terminal, else a line of the log every few seconds."""
+
+    def __init__(self, name: str, **context: Any) -> None:
+        self._name, self._context = name, context
+        self._bar = bool(os.environ.get(TERMINAL))
+        self._told = time.monotonic()
+
+    def update(self, done: int, total: int) -> None:
+        """Tell that ``done`` of ``total`` steps are behind us, if it is time to."""
+        now = time.monotonic()
+        if now - self._told < (BAR_SECONDS if self._bar else LINE_SECONDS):
+            return
+        self._told = now
+        fields = " ".join(f"{key}={value}" for key, value in self._context.items())
+        if self._bar:
+            filled = BAR_WIDTH * done // total
+            drawn = "=" * filled + " " * (BAR_WIDTH - filled)
+            sys.stderr.write(f"{CLEAR_LINE}{self._name} {fields} [{drawn}] {100 * done // total}%")
+            sys.stderr.flush()
+        else:
+            LOGGER.info("step=%s.progress %s done=%d%%", self._name, fields, 100 * done // total)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar:
+            sys.stderr.write(CLEAR_LINE)
+            sys.stderr.flush()
 
 
 def _line(name: str, fields: dict[str, Any], started: float, status: str = "", error: str = "") -> str:

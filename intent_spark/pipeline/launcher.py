@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from intent_spark.config.errors import EXIT_DONE, IntentSparkError, UsageError
 from intent_spark.config.loading import PACKAGE, load_settings
+from intent_spark.config.log import TERMINAL
 from intent_spark.config.settings import EnvironmentSettings
 
 USAGE = """usage: ./spark-submit.sh JOB [--env local|standalone] [--warehouse PATH] [--set KEY=VALUE]... [job options]
@@ -145,6 +146,8 @@ def _wheel() -> Path:
 
 def _process_environment(environment: EnvironmentSettings, options: list[str]) -> dict[str, str]:
     variables = dict(os.environ)
+    if sys.stderr.isatty():
+        variables[TERMINAL] = "1"  # processes further down write to a pipe and cannot tell
     variables["PYSPARK_SUBMIT_ARGS"] = shlex.join([*options, "pyspark-shell"])
     variables.setdefault("PYSPARK_PYTHON", environment.python or sys.executable)
     if environment.master.startswith("local"):

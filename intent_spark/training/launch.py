@@ -108,30 +108,14 @@ def _is_echo(report: dict[str, Any]) -> bool:
 
 
 class RankOutput:
-    """A text stream that passes what ranks write on to the driver's standard error, without prefix.
-
-    On a terminal the ranks' progress is a bar that moves; elsewhere each step of it is a line of the log.
-    """
+    """A text stream that passes what ranks write on to the driver's standard error, without prefix."""
 
     _PREFIX = re.compile(r"^\[\d+\]<std(?:err|out)>:", re.MULTILINE)
-    _PROGRESS = re.compile(r"step=train_intent\.progress epoch=(\d+) done=(\d+)%")
-    _WIDTH = 50
-
-    def __init__(self) -> None:
-        self._bar_shown = False
 
     def write(self, text: str) -> int:
         """Write through to standard error as it is now."""
-        told = self._PREFIX.sub("", text)
-        progress = self._PROGRESS.search(told) if sys.stderr.isatty() else None
-        cleared = "\r\x1b[K" if self._bar_shown else ""
-        sys.stderr.write(cleared + (self._bar(*progress.groups()) if progress else told))
-        self._bar_shown = progress is not None
+        sys.stderr.write(self._PREFIX.sub("", text))
         return len(text)
-
-    def _bar(self, epoch: str, done: str) -> str:
-        filled = self._WIDTH * int(done) // 100
-        return f"[{'=' * filled}{' ' * (self._WIDTH - filled)}] epoch {epoch}, {done} %"
 
     def flush(self) -> None:
         """Flush standard error."""

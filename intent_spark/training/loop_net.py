@@ -13,7 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from intent_spark.config.errors import ContractError
-from intent_spark.config.log import LOGGER
+from intent_spark.config.log import LOGGER, Progress
 from intent_spark.config.model import ModelConfig
 from intent_spark.models.directory import Weights
 from intent_spark.models.intent_net import (
@@ -28,8 +28,6 @@ from intent_spark.models.predictor import batched_logits
 from intent_spark.models.schema import FeatureSchema
 from intent_spark.training.collective import Collective
 from intent_spark.training.feed import Share, batch_of, epoch_order, steps_per_epoch
-
-PROGRESS_SECONDS = 5.0
 
 Tensor = Any
 Logits = npt.NDArray[np.float64]
@@ -147,15 +145,16 @@ def _train_epoch(step: TrainStep, data: RankData, config: ModelConfig, collectiv
     order = epoch_order(data.train.rows, steps, config.batch_size, config.seed, epoch, collective.rank)
     own_weights = np.where(order >= 0, data.train.weights[order], 0.0).sum(axis=1)
     totals = collective.sum(own_weights)
-    loss, told = 0.0, time.monotonic()
+    loss, progress = 0.0, Progress("train_intent", epoch=epoch + 1) if collective.rank == 0 else None
     for number, (rows, total) in enumerate(zip(order, totals, strict=True)):
-        if collective.rank == 0 and time.monotonic() - told > PROGRESS_SECONDS:
-            told = time.monotonic()
-            LOGGER.info("step=train_intent.progress epoch=%d done=%d%%", epoch + 1, 100 * number // steps)
+        if progress:
+            progress.update(number, steps)
         inputs, labels, weights = batch_of(data.train, rows)
         tensors = {name: tf.convert_to_tensor(values) for name, values in inputs.items()}
         # A step whose rows all weigh nothing has a gradient of zero, whatever it is divided by.
         loss += float(step(tensors, labels, weights, np.float32(total or 1.0)))
+    if progress:
+        progress.close()
     summed = collective.sum(np.array([loss, own_weights.sum()]))
     return float(summed[0] / summed[1])
 
