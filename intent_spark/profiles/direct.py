@@ -16,8 +16,8 @@ from intent_spark.profiles.slots import Slot
 from intent_spark.profiles.spans import DayRange
 from intent_spark.profiles.user_days import days_of
 
-# What the packed column tells apart; any other type of event is an error of ingestion's contract.
-TYPE_BITS = 3
+# Enough to tell the types of events apart; any other type is an error of ingestion's contract.
+TYPE_BITS = len(EVENT_TYPES).bit_length()
 
 
 @dataclass(frozen=True)
