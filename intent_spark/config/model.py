@@ -10,9 +10,14 @@ from intent_spark.config.strict import Strict
 
 
 class ModelConfig(Strict):
-    """Inputs, network and optimisation. Sizes are numbers of units, rates are fractions."""
+    """Inputs, network and optimisation. Sizes are numbers of units, rates are fractions.
 
-    encoder: Literal["lstm", "gru"] = Field(description="what turns a sequence of events into one vector")
+    A key with a default here is one that models trained before it existed do not name; the default is what they did.
+    """
+
+    encoder: Literal["lstm", "gru", "cnn", "transformer", "din", "mlp"] = Field(
+        description="what turns a sequence of events into one vector"
+    )
     max_length: PositiveInt = Field(le=1000, description="newest events of a user that the encoder sees")
     hashed_sequences: list[str] = Field(description="sequence columns too varied for a vocabulary: hashed")
     hash_buckets: PositiveInt = Field(ge=2, description="embedding rows of a hashed sequence")
@@ -22,15 +27,30 @@ class ModelConfig(Strict):
     hashed_embedding_size: PositiveInt = Field(description="of a hashed sequence column")
     hidden_units: PositiveInt = Field(description="of the encoder")
     dense_units: list[PositiveInt] = Field(min_length=1, description="of each layer above both")
-    dropout: float = Field(ge=0, lt=1)
+    attention_heads: PositiveInt = Field(2, description="of the transformer")
+    attention_blocks: PositiveInt = Field(1, description="of the transformer, one above the other")
+    gap_sequence: str = Field(
+        "seq_gap_seconds", description="sequence column of seconds to the next event: ages for transformer and din"
+    )
+
+    dropout: float = Field(ge=0, lt=1, description="of the units of each layer")
+    embedding_dropout: float = Field(0.0, ge=0, lt=1, description="of whole events")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled, on kernels")
 
     batch_size: PositiveInt = Field(description="examples of one step on one rank")
     learning_rate: PositiveFloat = Field(description="Adam's")
     learning_rate_decay: float = Field(gt=0, le=1, description="factor from each epoch to the next")
+    clip_norm: float = Field(0.0, ge=0, description="largest norm of the gradient summed over ranks; 0: any")
+    accumulate_steps: PositiveInt = Field(1, description="batches whose gradients are applied at once")
+    mixed_precision: bool = Field(False, description="compute in bfloat16; weights and logits stay float32")
     max_epochs: PositiveInt
     patience: PositiveInt = Field(description="epochs without a better validation log loss before stopping")
     cores_per_rank: PositiveInt = Field(description="TensorFlow's threads in one rank")
     seed: int = Field(ge=0, description="of weights, dropout and shuffling")
+
+    positive_weight: PositiveFloat = Field(1.0, description="of a positive example in the training loss")
+    negative_rate: float = Field(1.0, gt=0, le=1, description="share of the negative examples trained on")
+    focal_gamma: float = Field(0.0, ge=0, description="how far the training loss turns to hard examples")
 
     logistic_l2: list[PositiveFloat] = Field(
         min_length=1, description="strengths of the logistic regression's penalty, picked on validation"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -15,22 +16,10 @@ from intent_spark.config.errors import ContractError
 from intent_spark.config.model import ModelConfig
 from intent_spark.models.directory import Weights
 from intent_spark.models.encode import Batch
+from intent_spark.models.encoders_net import ENCODERS, History
 from intent_spark.models.schema import FeatureSchema, SequenceFeature
 
 Tensor = Any
-Encoder = Callable[[Tensor, Tensor, ModelConfig], Tensor]
-
-
-def _lstm(events: Tensor, mask: Tensor, config: ModelConfig) -> Tensor:
-    return layers.LSTM(config.hidden_units, name="encoder")(events, mask=mask)
-
-
-def _gru(events: Tensor, mask: Tensor, config: ModelConfig) -> Tensor:
-    return layers.GRU(config.hidden_units, name="encoder")(events, mask=mask)
-
-
-# events [n, l, d], mask [n, l] (False after the newest event), configuration -> [n, units]
-ENCODERS: dict[str, Encoder] = {"lstm": _lstm, "gru": _gru}
 
 
 def configure_threads(cores: int) -> None:
@@ -49,21 +38,22 @@ def build_network(schema: FeatureSchema, config: ModelConfig) -> keras.Model:
     The encoder's vector and the profile go through dense layers; a linear path from the profile to the logit
     beside them keeps what logistic regression knows (after Cheng et al., Wide & Deep Learning, 2016).
     """
-    numeric = keras.Input((len(schema.inputs),), name="numeric")
-    inputs: dict[str, Tensor] = {"numeric": numeric}
-    joined = [numeric]
-    if schema.sequences:
-        mask = keras.Input((None,), dtype="bool", name="mask")
-        inputs["mask"] = mask
-        inputs |= {feature.name: _sequence_input(feature) for feature in schema.sequences}
-        events = _concatenate([_embedded(inputs[feature.name], feature, config) for feature in schema.sequences])
-        joined.append(ENCODERS[config.encoder](events, mask, config))
-    deep = _dense(_concatenate(joined), config)
-    outputs = [layers.Dense(1, name="deep_logit")(deep)]
-    if schema.inputs:
-        outputs.append(layers.Dense(1, use_bias=False, kernel_initializer="zeros", name="wide_logit")(numeric))
-    logit = layers.Add(name="logit")(outputs) if len(outputs) > 1 else outputs[0]
-    return keras.Model(inputs, logit, name="intent")
+    with _precision(config):
+        numeric = keras.Input((len(schema.inputs),), name="numeric")
+        inputs: dict[str, Tensor] = {"numeric": numeric}
+        joined = [numeric]
+        encoder = ENCODERS[config.encoder]
+        if schema.sequences and encoder:
+            inputs |= _sequence_inputs(schema)
+            joined.append(encoder(_history(inputs, schema, config), config))
+        deep = _dense(_concatenate(joined), config)
+        # The logit stays float32: what is learnt in bfloat16 below it must not coarsen the linear path.
+        outputs = [layers.Dense(1, name="deep_logit", dtype="float32")(deep)]
+        if schema.inputs:
+            wide = layers.Dense(1, use_bias=False, kernel_initializer="zeros", name="wide_logit", dtype="float32")
+            outputs.append(wide(numeric))
+        logit = layers.Add(name="logit", dtype="float32")(outputs) if len(outputs) > 1 else outputs[0]
+        return keras.Model(inputs, logit, name="intent")
 
 
 def traced_logits(network: keras.Model) -> Callable[[Batch], npt.NDArray[np.float64]]:
@@ -104,8 +94,31 @@ def _variables(network: keras.Model) -> dict[str, Any]:
     return {variable.path: variable for variable in network.weights if "seed_generator" not in variable.path}
 
 
-def _sequence_input(feature: SequenceFeature) -> Tensor:
-    return keras.Input((None,), dtype="int32" if feature.codes else "float32", name=feature.name)
+@contextmanager
+def _precision(config: ModelConfig) -> Iterator[None]:
+    """Layers made within compute in the configured precision; a process may score models of both."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if config.mixed_precision else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _sequence_inputs(schema: FeatureSchema) -> dict[str, Tensor]:
+    inputs = {"mask": keras.Input((None,), dtype="bool", name="mask")}
+    for feature in schema.sequences:
+        inputs[feature.name] = keras.Input((None,), dtype="int32" if feature.codes else "float32", name=feature.name)
+    return inputs
+
+
+def _history(inputs: dict[str, Tensor], schema: FeatureSchema, config: ModelConfig) -> History:
+    events = _concatenate([_embedded(inputs[feature.name], feature, config) for feature in schema.sequences])
+    # The noise has one value an event: an event is dropped whole, all its columns together.
+    events = layers.Dropout(config.embedding_dropout, noise_shape=(None, None, 1), name="event_dropout")(events)
+    gaps = next((feature for feature in schema.sequences if feature.name == config.gap_sequence), None)
+    timed = (inputs[gaps.name], gaps) if gaps and gaps.kind == "number" else None
+    return History(events, inputs["mask"], inputs["numeric"], timed)
 
 
 def _embedded(values: Tensor, feature: SequenceFeature, config: ModelConfig) -> Tensor:

@@ -27,8 +27,8 @@ class Collective(Protocol):
     def broadcast(self, variables: list[Any]) -> None:
         """Give TensorFlow variables rank 0's values."""
 
-    def gradient_tape(self, tape: Any) -> Any:
-        """A tape whose gradients are summed over ranks."""
+    def sum_gradients(self, gradients: list[Any]) -> list[Any]:
+        """Tensors and slices, summed over ranks, as they come in a traced function."""
 
 
 class OneRank:
@@ -44,9 +44,9 @@ class OneRank:
     def broadcast(self, variables: list[Any]) -> None:
         """Nothing to do."""
 
-    def gradient_tape(self, tape: Any) -> Any:
-        """The tape itself."""
-        return tape
+    def sum_gradients(self, gradients: list[Any]) -> list[Any]:
+        """The gradients themselves."""
+        return gradients
 
 
 class HorovodRanks:
@@ -70,10 +70,10 @@ class HorovodRanks:
         """Broadcast from rank 0."""
         self._hvd.broadcast_variables(variables, root_rank=0)
 
-    def gradient_tape(self, tape: Any) -> Any:
+    def sum_gradients(self, gradients: list[Any]) -> list[Any]:
         """Summed, not averaged: the loss is divided by the weight of all ranks already.
 
-        Gradients of embeddings travel dense: slices are neither merged nor compressed on the way, and a
-        batch touches more slices than these tables have rows.
+        One all-reduce for each, which Horovod fuses, and starts while the others are still being computed. Slices
+        are gathered: a table's row has as many of them as ranks touched it.
         """
-        return self._hvd.DistributedGradientTape(tape, op=self._hvd.Sum, sparse_as_dense=True)
+        return [self._hvd.allreduce(gradient, op=self._hvd.Sum) for gradient in gradients]

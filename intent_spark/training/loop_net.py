@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
 import keras
 import numpy as np
@@ -26,12 +24,12 @@ from intent_spark.models.intent_net import (
 from intent_spark.models.logistic import LogisticModel, mean_log_loss
 from intent_spark.models.predictor import batched_logits
 from intent_spark.models.schema import FeatureSchema
+from intent_spark.training.balance import class_weights, kept_rows
 from intent_spark.training.collective import Collective
 from intent_spark.training.feed import Share, batch_of, epoch_order, steps_per_epoch
+from intent_spark.training.step_net import TrainStep, group_totals, last_of_groups, new_optimizer
 
-Tensor = Any
 Logits = npt.NDArray[np.float64]
-TrainStep = Callable[[dict[str, Tensor], Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,16 @@ class RankData:
     total_train_rows: int
 
 
+@dataclass(frozen=True, eq=False)
+class TrainRows:
+    """This rank's share weighted by class, its row numbers to train on; how many all and the fullest rank have."""
+
+    share: Share
+    rows: npt.NDArray[np.intp]
+    total: int
+    largest_share: int
+
+
 def new_network(schema: FeatureSchema, config: ModelConfig) -> keras.Model:
     """A network with seeded weights, with TensorFlow held to the configured cores and to one result."""
     configure_threads(config.cores_per_rank)
@@ -87,15 +95,17 @@ def start_from_logistic(network: keras.Model, logistic: LogisticModel) -> None:
 def fit_network(network: keras.Model, data: RankData, config: ModelConfig, collective: Collective) -> TrainedNetwork:
     """Train until validation stops improving; the decision, being made of sums, is the same on every rank.
 
+    Validation is judged by plain log loss, whatever the training loss weighs or leaves out.
+
     ``best_epoch`` is 0 where no epoch improves on the weights that the network came with.
 
     Raises:
-        ContractError: a loss is not finite.
+        ContractError: a loss is not finite, or no negative is left to train on.
     """
-    optimizer = keras.optimizers.Adam(config.learning_rate)
-    optimizer.build(network.trainable_variables)
+    optimizer = new_optimizer(network, config)
     collective.broadcast([v.value for v in (*network.variables, *optimizer.variables)])
-    step = train_step(network, optimizer, collective)
+    step = TrainStep(network, optimizer, collective, config)
+    train = _train_rows(data, config, collective)
     logits = traced_logits(network)
     epochs: list[Epoch] = []
     best_logits = batched_logits(logits, data.validation.encoded, config.batch_size)
@@ -104,8 +114,8 @@ def fit_network(network: keras.Model, data: RankData, config: ModelConfig, colle
     while len(epochs) < config.max_epochs and len(epochs) - best_epoch < config.patience:
         started = time.monotonic()
         optimizer.learning_rate.assign(config.learning_rate * config.learning_rate_decay ** len(epochs))
-        train_loss = _train_epoch(step, data, config, collective, len(epochs))
-        rows_per_second = data.total_train_rows / (time.monotonic() - started)
+        train_loss = _train_epoch(step, train, config, collective, len(epochs))
+        rows_per_second = train.total / (time.monotonic() - started)
         found = batched_logits(logits, data.validation.encoded, config.batch_size)
         loss = mean_log_loss(found, data.validation.labelled(), collective.sum)
         epochs.append(Epoch(len(epochs) + 1, train_loss, loss, rows_per_second))
@@ -116,43 +126,35 @@ def fit_network(network: keras.Model, data: RankData, config: ModelConfig, colle
     return TrainedNetwork(best, best_logits, epochs, best_epoch)
 
 
-def train_step(network: keras.Model, optimizer: Any, collective: Collective) -> TrainStep:
-    """A traced step ``(inputs, labels [k], weights [k], total) -> sum of weighted losses``.
-
-    The gradient is that of the sum over all ranks' rows of ``weight x loss / total``, where ``total`` is the
-    weight of all ranks' rows of the step: what one process would compute from all of them, padded or not.
-    """
-    specs = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in network.input.items()}
-    vector, scalar = tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.float32)
-
-    @tf.function(input_signature=[specs, vector, vector, scalar], jit_compile=False)
-    def step(inputs: dict[str, Tensor], labels: Tensor, weights: Tensor, total: Tensor) -> Tensor:
-        with tf.GradientTape() as local:
-            logits = network(inputs, training=True)[:, 0]
-            losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
-            weighted = tf.reduce_sum(weights * losses)
-            loss = weighted / total
-        tape = collective.gradient_tape(local)
-        gradients = tape.gradient(loss, [variable.value for variable in network.trainable_variables])
-        optimizer.apply([tf.convert_to_tensor(g) for g in gradients], network.trainable_variables)
-        return weighted
-
-    return step  # type: ignore[no-any-return]
+def _train_rows(data: RankData, config: ModelConfig, collective: Collective) -> TrainRows:
+    """Raises ContractError if down-sampling left no negative."""
+    first = data.total_train_rows * collective.rank // collective.size
+    rows = kept_rows(data.train.labels, first, config)
+    kept = np.zeros((collective.size, 2))
+    kept[collective.rank] = len(rows), (data.train.labels[rows] == 0).sum()
+    kept = collective.sum(kept)
+    if not kept[:, 1].any():
+        raise ContractError(
+            f"No negative of the {data.total_train_rows} training examples is kept: raise model.negative_rate "
+            f"from {config.negative_rate}."
+        )
+    share = replace(data.train, weights=data.train.weights * class_weights(data.train.labels, config))
+    return TrainRows(share, rows, int(kept[:, 0].sum()), int(kept[:, 0].max()))
 
 
-def _train_epoch(step: TrainStep, data: RankData, config: ModelConfig, collective: Collective, epoch: int) -> float:
-    steps = steps_per_epoch(data.total_train_rows, collective.size, config.batch_size)
-    order = epoch_order(data.train.rows, steps, config.batch_size, config.seed, epoch, collective.rank)
-    own_weights = np.where(order >= 0, data.train.weights[order], 0.0).sum(axis=1)
-    totals = collective.sum(own_weights)
+def _train_epoch(step: TrainStep, train: TrainRows, config: ModelConfig, collective: Collective, epoch: int) -> float:
+    steps = steps_per_epoch(train.largest_share, 1, config.batch_size)
+    places = epoch_order(len(train.rows), steps, config.batch_size, config.seed, epoch, collective.rank)
+    order = np.where(places >= 0, np.append(train.rows, -1)[places], -1)
+    own_weights = np.where(order >= 0, train.share.weights[order], 0.0).sum(axis=1)
+    totals = group_totals(collective.sum(own_weights), config.accumulate_steps)
+    last = last_of_groups(steps, config.accumulate_steps)
     loss, progress = 0.0, Progress("train_intent", epoch=epoch + 1) if collective.rank == 0 else None
-    for number, (rows, total) in enumerate(zip(order, totals, strict=True)):
+    for number, rows in enumerate(order):
         if progress:
             progress.update(number, steps)
-        inputs, labels, weights = batch_of(data.train, rows)
-        tensors = {name: tf.convert_to_tensor(values) for name, values in inputs.items()}
         # A step whose rows all weigh nothing has a gradient of zero, whatever it is divided by.
-        loss += float(step(tensors, labels, weights, np.float32(total or 1.0)))
+        loss += step(*batch_of(train.share, rows), totals[number] or 1.0, last[number])
     if progress:
         progress.close()
     summed = collective.sum(np.array([loss, own_weights.sum()]))

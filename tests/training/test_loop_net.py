@@ -22,7 +22,8 @@ from intent_spark.models.predictor import batched_logits
 from intent_spark.models.schema import CategoricalFeature, FeatureSchema, NumericFeature, SequenceFeature
 from intent_spark.training.collective import OneRank
 from intent_spark.training.feed import Share, batch_of
-from intent_spark.training.loop_net import RankData, fit_network, new_network, train_step
+from intent_spark.training.loop_net import RankData, fit_network, new_network
+from intent_spark.training.step_net import TrainStep
 from tests.training.synthetic import EVENTS, examples_table
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "model.yaml"
@@ -54,11 +55,12 @@ def share(rows: int, seed: int = 1) -> Share:
 
 def gradients(data: Share, rows: np.ndarray, total: float) -> list[np.ndarray]:
     """What one step of plain gradient descent with rate 1 takes away from the weights."""
-    network = new_network(SCHEMA, config(dropout=0.0))
+    still = config(dropout=0.0)
+    network = new_network(SCHEMA, still)
     before = [variable.numpy() for variable in network.trainable_variables]
     optimizer = keras.optimizers.SGD(1.0)
     optimizer.build(network.trainable_variables)
-    train_step(network, optimizer, OneRank())(*batch_of(data, rows), np.float32(total))
+    TrainStep(network, optimizer, OneRank(), still)(*batch_of(data, rows), total)
     return [old - new.numpy() for old, new in zip(before, network.trainable_variables, strict=True)]
 
 

@@ -1,0 +1,119 @@
+"""One step of a rank's training: loss, gradients, their sum over ranks, update. Imports TensorFlow: import it late."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from intent_spark.config.model import ModelConfig
+from intent_spark.models.encode import Array, Batch
+from intent_spark.training.balance import log_odds_offset
+from intent_spark.training.collective import Collective
+from intent_spark.training.slices_net import for_exchange
+
+Tensor = Any
+# Decay is for what multiplies inputs. An embedding would shrink at every step, however rarely its item is seen.
+NOT_DECAYED = ["bias", "gamma", "beta", "embeddings"]
+
+
+def new_optimizer(network: keras.Model, config: ModelConfig) -> Any:
+    """Adam, with decoupled weight decay (Loshchilov & Hutter, 2019) and clipping by the norm of the whole gradient."""
+    optimizer = keras.optimizers.Adam(
+        config.learning_rate,
+        weight_decay=config.weight_decay or None,
+        global_clipnorm=config.clip_norm or None,
+    )
+    optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
+    optimizer.build(network.trainable_variables)
+    return optimizer
+
+
+def training_losses(logits: Tensor, labels: Tensor, config: ModelConfig) -> Tensor:
+    """The loss of each row [k] that is minimised: log loss, or focal loss where ``focal_gamma`` is above 0.
+
+    Focal loss is ``(1 - p)^gamma`` times the log loss, p being the probability of what happened (Lin et al.,
+    Focal Loss for Dense Object Detection, 2017, eq. 4; their alpha is ``positive_weight``).
+    """
+    logits = logits + np.float32(log_odds_offset(config))
+    losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
+    if config.focal_gamma:
+        # log(1 - p), finite however sure the network is.
+        missed = tf.math.log_sigmoid((1.0 - 2.0 * labels) * logits)
+        losses *= tf.exp(config.focal_gamma * missed)
+    return losses
+
+
+class TrainStep:
+    """Steps of a network; each applies the summed gradients of one batch or of several.
+
+    The gradient is that of the sum over all ranks' rows of ``weight x loss / total``, where ``total`` is the
+    weight of all ranks' rows that are applied together: what one process would compute from all of them,
+    padded or not.
+    """
+
+    def __init__(self, network: keras.Model, optimizer: Any, collective: Collective, config: ModelConfig) -> None:
+        """Trace nothing yet; ``optimizer`` must be built."""
+        self._network, self._optimizer, self._collective, self._config = network, optimizer, collective, config
+        self._variables = [variable.value for variable in network.trainable_variables]
+        # Gradients of the batches before the one that applies them.
+        waiting = config.accumulate_steps > 1
+        self._waiting = [tf.Variable(tf.zeros_like(v), trainable=False) for v in self._variables] if waiting else []
+        specs = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in network.input.items()}
+        vector, scalar = tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.float32)
+        self._inputs = list(specs)
+        traced = tf.function(input_signature=[specs, vector, vector, scalar], jit_compile=False)
+        self._add, self._apply = traced(self._add_gradients), traced(self._apply_gradients)
+
+    def __call__(self, inputs: Batch, labels: Array, weights: Array, total: float, last: bool = True) -> float:
+        """The sum of weighted losses of labels and weights [k]; the weights change where ``last``."""
+        tensors = {name: tf.convert_to_tensor(inputs[name]) for name in self._inputs}
+        run = self._apply if last else self._add
+        return float(run(tensors, labels, weights, np.float32(total)))
+
+    def _add_gradients(self, inputs: dict[str, Tensor], labels: Tensor, weights: Tensor, total: Tensor) -> Tensor:
+        gradients, weighted = self._gradients(inputs, labels, weights, total)
+        for waiting, gradient in zip(self._waiting, gradients, strict=True):
+            waiting.assign_add(tf.convert_to_tensor(gradient))
+        return weighted
+
+    def _apply_gradients(self, inputs: dict[str, Tensor], labels: Tensor, weights: Tensor, total: Tensor) -> Tensor:
+        gradients, weighted = self._gradients(inputs, labels, weights, total)
+        if self._waiting:
+            pairs = zip(self._waiting, gradients, strict=True)
+            gradients = [waiting + tf.convert_to_tensor(gradient) for waiting, gradient in pairs]
+        summed = [tf.convert_to_tensor(gradient) for gradient in self._exchange(gradients)]
+        self._optimizer.apply(summed, self._network.trainable_variables)
+        for waiting in self._waiting:
+            waiting.assign(tf.zeros_like(waiting))
+        return weighted
+
+    def _gradients(
+        self, inputs: dict[str, Tensor], labels: Tensor, weights: Tensor, total: Tensor
+    ) -> tuple[list[Tensor], Tensor]:
+        with tf.GradientTape() as tape:
+            logits = self._network(inputs, training=True)[:, 0]
+            weighted = tf.reduce_sum(weights * training_losses(logits, labels, self._config))
+            loss = weighted / total
+        return tape.gradient(loss, self._variables), weighted
+
+    def _exchange(self, gradients: list[Tensor]) -> list[Tensor]:
+        most_slices, ranks = self._config.batch_size * self._config.max_length, self._collective.size
+        pairs = zip(gradients, self._variables, strict=True)
+        ready = [for_exchange(gradient, tuple(variable.shape), most_slices, ranks) for gradient, variable in pairs]
+        return self._collective.sum_gradients(ready)
+
+
+def last_of_groups(steps: int, size: int) -> npt.NDArray[np.bool_]:
+    """Which steps [steps] apply the gradients of ``size`` steps; the epoch's last one applies what is left."""
+    numbers = np.arange(1, steps + 1)
+    return np.asarray((numbers % size == 0) | (numbers == steps), np.bool_)
+
+
+def group_totals(totals: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.float64]:
+    """For each step [steps] the total over the steps whose gradients are applied together with its own."""
+    groups = np.arange(len(totals)) // size
+    return np.asarray(np.bincount(groups, totals)[groups], np.float64)
