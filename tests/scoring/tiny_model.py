@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from intent_spark.config.loading import load_settings
@@ -34,6 +35,7 @@ def register(models: Path, definition: str, horizon: int = 3, auc: float = 0.7) 
         "label_event_types": ["purchase"],
         "code_version": "0",
     }  # fmt: skip
+    keras.utils.set_random_seed(1)  # two units may both be dead by chance, and all users alike then
     model = TrainedModel(
         weights=get_weights(build_network(SCHEMA, config)),
         schema=SCHEMA,
