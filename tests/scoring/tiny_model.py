@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from intent_spark.config.loading import load_settings
-from intent_spark.models.calibration import PlattScaling
-from intent_spark.models.directory import TrainedModel, save_model
+from intent_spark.models.blend import Blend
+from intent_spark.models.calibration import IDENTITY, PlattScaling
+from intent_spark.models.candidates import BLEND_FILE, WEIGHTS, weights_to_npz
+from intent_spark.models.directory import CALIBRATED, Candidate, TrainedModel, save_model
 from intent_spark.models.intent_net import build_network, get_weights
 from intent_spark.models.logistic import LogisticModel
 from intent_spark.models.registry import promote
@@ -34,14 +36,15 @@ def register(models: Path, definition: str, horizon: int = 3, auc: float = 0.7) 
         "label_event_types": ["purchase"],
         "code_version": "0",
     }  # fmt: skip
-    model = TrainedModel(
-        weights=get_weights(build_network(SCHEMA, config)),
-        schema=SCHEMA,
-        config=config,
-        logistic=LogisticModel(np.linspace(-1, 1, len(SCHEMA.inputs)), -1.0, 0.01),
-        calibration=PlattScaling(0.9, 0.1),
-        metrics={"model": {"auc": auc}},
-        history=[],
-        manifest={"lineage": lineage, "examples": {"version": 0}},
-    )
+    metrics = {CALIBRATED: {"auc": auc}}
+    logistic = LogisticModel(np.linspace(-1, 1, len(SCHEMA.inputs)), -1.0, 0.01).to_json(SCHEMA.inputs)
+    network = weights_to_npz(get_weights(build_network(SCHEMA, config)))
+    blend = Blend({"logistic": 0.25, "lstm": 0.75}, 0.1).to_json()
+    candidates = {
+        "logistic": Candidate({"logistic.json": logistic}, PlattScaling(0.8, 0.0), metrics),
+        "lstm": Candidate({WEIGHTS: network}, PlattScaling(0.9, 0.1), metrics),
+        "blend": Candidate({BLEND_FILE: blend}, IDENTITY, metrics),
+    }
+    manifest = {"lineage": lineage, "examples": {"version": 0}, "auc": auc}
+    model = TrainedModel(SCHEMA, config, candidates, champion="lstm", manifest=manifest)
     return promote(models, save_model(model, models).name)
