@@ -54,8 +54,9 @@ class NaiveBayes:
         """The model that :meth:`to_json` wrote."""
         tree: dict[str, Any] = json.loads(content)
         inputs = list(tree["inputs"].values())
-        ratios = np.array([item["log_ratios"] for item in inputs]).reshape(len(inputs), -1)
-        edges = np.full((len(inputs), max(ratios.shape[1] - 1, 0)), np.inf)
+        bins = len(inputs[0]["log_ratios"]) if inputs else 1
+        ratios = np.array([item["log_ratios"] for item in inputs]).reshape(len(inputs), bins)
+        edges = np.full((len(inputs), bins - 1), np.inf)
         for row, item in zip(edges, inputs, strict=True):
             row[: len(item["edges"])] = item["edges"]
         return cls(tree["prior"], edges, ratios)
