@@ -72,30 +72,25 @@ def grow_boosters(rows: Labelled, buckets: npt.NDArray[np.uint8], config: ModelC
     """
     import lightgbm
 
+    common = _FIXED | {
+        "num_leaves": config.gbdt_leaves,
+        "learning_rate": config.gbdt_learning_rate,
+        "num_threads": config.cores_per_rank,
+    }
+    # Binned once; the boosters' rows are views of it.
+    everything = lightgbm.Dataset(rows.inputs, rows.labels, weight=rows.weights, params=common).construct()
     for member in range(config.gbdt_bag):
-        parameters = _parameters(config, member)
+        parameters = common | _seeds(config.seed + member)
         held = buckets % STOPPING_SHARE == member % STOPPING_SHARE
-        can_stop = len(np.unique(rows.labels[held])) == 2 and len(np.unique(rows.labels[~held])) == 2
-        grown = lightgbm.Dataset(
-            rows.inputs[~held] if can_stop else rows.inputs,
-            rows.labels[~held] if can_stop else rows.labels,
-            weight=rows.weights[~held] if can_stop else rows.weights,
-            params=parameters,
-        )
-        if not can_stop:
+        if len(np.unique(rows.labels[held])) < 2 or len(np.unique(rows.labels[~held])) < 2:
             # Too few users to hold some back: as many trees as need no judge.
-            yield lightgbm.train(parameters, grown, config.gbdt_patience).model_to_string()
+            yield lightgbm.train(parameters, everything, config.gbdt_patience).model_to_string()
             continue
-        judge = lightgbm.Dataset(rows.inputs[held], rows.labels[held], weight=rows.weights[held], reference=grown)
+        grown, judge = (everything.subset(np.flatnonzero(part).tolist()) for part in (~held, held))
         stop = lightgbm.early_stopping(config.gbdt_patience, verbose=False)
         booster = lightgbm.train(parameters, grown, config.gbdt_max_trees, valid_sets=[judge], callbacks=[stop])
         yield booster.model_to_string(num_iteration=booster.best_iteration)
 
 
-def _parameters(config: ModelConfig, member: int) -> dict[str, Any]:
-    return _FIXED | {
-        "seed": config.seed + member,
-        "num_leaves": config.gbdt_leaves,
-        "learning_rate": config.gbdt_learning_rate,
-        "num_threads": config.cores_per_rank,
-    }
+def _seeds(seed: int) -> dict[str, Any]:
+    return {"bagging_seed": seed, "feature_fraction_seed": seed}

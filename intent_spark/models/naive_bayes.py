@@ -85,14 +85,18 @@ def _log_shares(weights: FloatArray, used: npt.NDArray[np.bool_], smoothing: flo
 
 def _quantile_edges(inputs: npt.NDArray[np.floating[Any]], bins: int, sum_over_ranks: SumOverRanks) -> FloatArray:
     """Boundaries between cells that part the rows of all ranks into about ``bins`` like numbers [f, 2 bins - 1]."""
-    cells = np.clip(((inputs.astype(np.float64) + CLIP) / (2 * CLIP) * _CELLS).astype(np.int64), 0, _CELLS - 1)
-    counts = [np.bincount(column, minlength=_CELLS).astype(np.float64) for column in cells.T]
+    counts = [_cell_counts(column) for column in inputs.T]
     summed = sum_over_ranks(np.stack(counts) if counts else np.zeros((0, _CELLS)))
     edges = np.full((len(summed), 2 * bins - 1), np.inf)
     for row, count in zip(edges, summed, strict=True):
         found = _cell_edges(count, bins)
         row[: len(found)] = found
     return edges
+
+
+def _cell_counts(values: npt.NDArray[np.floating[Any]]) -> FloatArray:
+    cells = ((values.astype(np.float64) + CLIP) / (2 * CLIP) * _CELLS).astype(np.int64)
+    return np.bincount(np.clip(cells, 0, _CELLS - 1), minlength=_CELLS).astype(np.float64)
 
 
 def _cell_edges(count: FloatArray, bins: int) -> FloatArray:
