@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Literal, get_args
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from intent_spark.config.strict import Strict
+
+# From the simplest to the most involved; the network under its encoder's name stands before the blend.
+BASELINES = ("recency", "naive_bayes", "bgnbd", "logistic", "gbdt")
+BLEND = "blend"
+ALL = "all"
 
 
 class ModelConfig(Strict):
@@ -52,6 +58,44 @@ class ModelConfig(Strict):
     negative_rate: float = Field(1.0, gt=0, le=1, description="share of the negative examples trained on")
     focal_gamma: float = Field(0.0, ge=0, description="how far the training loss turns to hard examples")
 
+    candidates: Literal["all"] | list[str] = Field(
+        description="what is trained and compared on validation; all: every one that the examples allow"
+    )
+    calibration: Literal["platt", "temperature", "isotonic"] = Field(description="of each candidate, on validation")
     logistic_l2: list[PositiveFloat] = Field(
         min_length=1, description="strengths of the logistic regression's penalty, picked on validation"
     )
+    naive_bayes_bins: PositiveInt = Field(ge=2, le=256, description="quantile bins of an input of naive Bayes")
+    gbdt_max_rows: PositiveInt = Field(description="training rows that rank 0 reads to grow trees on")
+    gbdt_bag: PositiveInt = Field(description="boosters of different seeds whose log odds are averaged")
+    gbdt_max_trees: PositiveInt = Field(description="trees of one booster, if nothing stops it")
+    gbdt_patience: PositiveInt = Field(description="trees without a better loss on held-back users before stopping")
+    gbdt_leaves: PositiveInt = Field(ge=2, description="of one tree")
+    gbdt_learning_rate: PositiveFloat
+    blend_l2: PositiveFloat = Field(description="strength of the penalty on the blend's weights")
+
+    @field_validator("candidates")
+    @classmethod
+    def _known(cls, value: str | list[str]) -> str | list[str]:
+        return value if isinstance(value, str) else in_order(value)
+
+
+def encoder_names() -> tuple[str, ...]:
+    """Every encoder that a network may have; as a candidate, a network goes by its encoder's name."""
+    return get_args(ModelConfig.model_fields["encoder"].annotation)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """The named candidates, each once, simplest first.
+
+    Raises:
+        ValueError: a name is unknown, none is given, or the blend has fewer than two others to combine.
+    """
+    asked, allowed = set(names), (*BASELINES, *encoder_names(), BLEND)
+    unknown = sorted(asked.difference(allowed))
+    if unknown or not asked:
+        named = f"candidate '{unknown[0]}' is unknown" if unknown else "no candidate is named"
+        raise ValueError(f"names what cannot be trained: {named}; allowed are {', '.join(allowed)}")
+    if BLEND in asked and len(asked) < 3:
+        raise ValueError("names a blend of fewer than two: name two other candidates beside it")
+    return [name for name in allowed if name in asked]

@@ -10,19 +10,21 @@ from pyspark.sql import DataFrame
 from intent_spark.config.settings import EvaluationSettings
 from intent_spark.feedback.decision import Decision, decide
 from intent_spark.feedback.outcomes import count_scores
-from intent_spark.models.directory import TrainedModel
+from intent_spark.models.directory import CALIBRATED, TrainedModel
 from intent_spark.models.metrics import Metrics, ScoreHistogram, summary
 
-MODEL, UNCALIBRATED, LOGISTIC = "intent model", "intent model, uncalibrated", "logistic regression"
+UNCALIBRATED = "champion, uncalibrated"
+LOGISTIC = "logistic"
 CEILING, HIDDEN = "ceiling: events so far", "ceiling: hidden state"
 ALL = "all"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Histograms by candidate and segment, and the decision they lead to."""
+    """Histograms by candidate, the champion's first, and segment; and the decision they lead to."""
 
     histograms: dict[str, dict[str, ScoreHistogram]]
+    champion: str
     decision: Decision
 
     def figures(self) -> Iterator[tuple[str, str, Metrics]]:
@@ -44,10 +46,13 @@ def evaluate(
         model: the model that scored.
         limits: when to ask for a new one.
     """
-    columns = {MODEL: "calibrated_intent", UNCALIBRATED: "intent", LOGISTIC: "logistic_intent"}
+    columns = {model.champion: "calibrated_intent", UNCALIBRATED: "intent"}
+    columns |= {name: f"candidates.{name}" for name in reversed(model.candidates) if name != model.champion}
     if truth is not None:
         outcomes = outcomes.join(truth, on="user_id", how="left")
         columns |= {CEILING: "p_filter", HIDDEN: "p_state"}
     histograms = {name: count_scores(outcomes, column) for name, column in columns.items()}
-    live, logistic = summary(histograms[MODEL][ALL]), summary(histograms[LOGISTIC][ALL])
-    return Evaluation(histograms, decide(live, logistic, model.metrics["model"]["auc"], limits))
+    live = summary(histograms[model.champion][ALL])
+    logistic = summary(histograms[LOGISTIC][ALL]) if LOGISTIC in histograms else None
+    decision = decide(live, logistic, model.best.metrics[CALIBRATED]["auc"], limits)
+    return Evaluation(histograms, model.champion, decision)

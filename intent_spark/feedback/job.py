@@ -127,8 +127,8 @@ def _truth(context: JobContext, folder: str, as_of: date, horizon: int) -> DataF
 
 def _record(context: JobContext, result: Evaluation, as_of: date, model_version: str, build: Build) -> None:
     rows = [
-        (as_of, name, part, model_version, int(m.users), int(m.positives), m.auc, m.pr_auc, m.log_loss, m.brier,
-         m.calibration_error, result.decision.retrain, result.decision.reasons)
+        (as_of, name, name == result.champion, part, model_version, int(m.users), int(m.positives), m.auc, m.pr_auc,
+         m.log_loss, m.brier, m.calibration_error, result.decision.retrain, result.decision.reasons)
         for name, part, m in result.figures()
     ]  # fmt: skip
     context.lakehouse.create(EVALUATIONS)

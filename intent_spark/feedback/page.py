@@ -8,17 +8,22 @@ from typing import Any
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from intent_spark.feedback.evaluation import ALL, CEILING, HIDDEN, LOGISTIC, MODEL, UNCALIBRATED, Evaluation
+from intent_spark.feedback.evaluation import ALL, CEILING, HIDDEN, UNCALIBRATED, Evaluation
 from intent_spark.lakehouse.lakehouse import Lakehouse
 from intent_spark.lakehouse.shop import recorded_shop
 from intent_spark.models.directory import TrainedModel
+from intent_spark.models.metrics import ScoreHistogram
 from intent_spark.reports.evaluation import Candidate, EvaluationPage
 
 SPLITS = ("train", "validation")
 NOTES = {
-    MODEL: "sequence and profile, calibrated on validation",
-    UNCALIBRATED: "the same before calibration",
-    LOGISTIC: "the same profile features without the sequence",
+    UNCALIBRATED: "the champion before calibration",
+    "blend": "weighted sum of the other candidates' calibrated log odds",
+    "gbdt": "boosted trees on the profile",
+    "logistic": "logistic regression on the profile",
+    "bgnbd": "BG/NBD on number and dates of purchases alone",
+    "naive_bayes": "naive Bayes on the profile",
+    "recency": "days since the last event or purchase alone",
     CEILING: "the simulated shop's true probability given the events so far: no model can pass it",
     HIDDEN: "the true probability given the hidden state, which no model can see",
 }
@@ -35,7 +40,7 @@ def page(
     """The page of one evaluation."""
     shop = recorded_shop(lakehouse)
     histograms = {name: segments[ALL] for name, segments in result.histograms.items()}
-    live = histograms[MODEL]
+    live = histograms[result.champion]
     return EvaluationPage(
         title="Purchase intent",
         shop=f"{shop.time_zone}, {shop.currency}",
@@ -43,8 +48,8 @@ def page(
         horizon_days=horizon,
         users=int(live.total),
         positives=int(live.total_positives),
-        candidates=tuple(Candidate(name, histogram, NOTES[name]) for name, histogram in histograms.items()),
-        training_history=model.history,
+        candidates=tuple(_candidate(name, histogram, result.champion) for name, histogram in histograms.items()),
+        training_history=_history(model),
         decision={"retrain": result.decision.retrain, "reasons": result.decision.reasons},
         lineage=_lineage(inputs, model),
         stages=stage_rows(lakehouse),
@@ -52,12 +57,27 @@ def page(
     )
 
 
+def _candidate(name: str, histogram: ScoreHistogram, champion: str) -> Candidate:
+    """The champion is marked as such; what is no baseline, blend or ceiling is a network."""
+    note = NOTES.get(name, "network on profile and sequence")
+    shown, chosen = (
+        (f"{name} (champion)", "; lowest cross-fitted log loss on validation") if name == champion else (name, "")
+    )
+    return Candidate(shown, histogram, note + chosen)
+
+
+def _history(model: TrainedModel) -> list[dict[str, Any]]:
+    """The champion's epochs; where it has none, those of the first network."""
+    histories = [model.best.history, *(candidate.history for candidate in model.candidates.values())]
+    return next((history for history in histories if history), [])
+
+
 def _segments(result: Evaluation) -> list[dict[str, Any]]:
     return [
         {"segment": part, "users": int(m.users), "buyers": int(m.positives), "AUC": m.auc, "log loss": m.log_loss,
          "calibration error": m.calibration_error}
         for name, part, m in result.figures()
-        if name == MODEL
+        if name == result.champion
     ]  # fmt: skip
 
 

@@ -1,31 +1,75 @@
-"""Platt scaling: ``sigmoid(slope * logit + intercept)``, fitted on validation only."""
+"""From a candidate's logits to calibrated ones, fitted on validation only and exact over ranks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 import numpy as np
-from scipy.special import expit
+from scipy.optimize import isotonic_regression
+from scipy.special import expit, logit
 
 from intent_spark.models.logistic import FloatArray, Labelled, SumOverRanks, fit_logistic, one_rank
 
 # Keeps the slope finite where validation is separated perfectly; too small to move it elsewhere.
 _RIDGE = 1e-6
+# Probabilities are told apart to this many equal bins when isotonic regression counts them.
+_BINS = 1 << 14
+
+
+class Calibration(Protocol):
+    """A map of logits that does not turn their order round."""
+
+    def logits(self, logits: FloatArray) -> FloatArray:
+        """Calibrated log odds float64 [n] of logits [n]."""
+
+    def to_tree(self) -> dict[str, Any]:
+        """The fitted numbers, JSON-able."""
+
+
+def probabilities(calibration: Calibration, logits: FloatArray) -> FloatArray:
+    """Calibrated probabilities float64 [n] of logits [n]."""
+    return np.asarray(expit(calibration.logits(logits)))
 
 
 @dataclass(frozen=True)
 class PlattScaling:
-    """Platt (Advances in Large Margin Classifiers, 1999), without his smoothed targets."""
+    """``slope * logit + intercept``: Platt (Advances in Large Margin Classifiers, 1999), without smoothed targets.
+
+    Temperature scaling (Guo et al., On Calibration of Modern Neural Networks, 2017) is its case without intercept.
+    """
 
     slope: float
     intercept: float
 
-    def probabilities(self, logits: FloatArray) -> FloatArray:
-        """Calibrated probabilities float64 [n] of logits [n]."""
-        return np.asarray(expit(self.slope * logits + self.intercept))
+    def logits(self, logits: FloatArray) -> FloatArray:
+        """Calibrated log odds float64 [n] of logits [n]."""
+        return np.asarray(self.slope * logits + self.intercept)
+
+    def to_tree(self) -> dict[str, Any]:
+        """The fitted numbers, JSON-able."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Isotonic:
+    """Straight lines between (predicted, observed) probabilities, both ascending (Zadrozny and Elkan, 2002)."""
+
+    predicted: tuple[float, ...]
+    observed: tuple[float, ...]
+
+    def logits(self, logits: FloatArray) -> FloatArray:
+        """Calibrated log odds float64 [n] of logits [n]."""
+        return np.asarray(logit(np.interp(expit(logits), self.predicted, self.observed)))
+
+    def to_tree(self) -> dict[str, Any]:
+        """The fitted numbers, JSON-able."""
+        return asdict(self)
 
 
 IDENTITY = PlattScaling(1.0, 0.0)
+Fit = Callable[[FloatArray, FloatArray, FloatArray, SumOverRanks], Calibration]
 
 
 def fit_platt(
@@ -35,3 +79,41 @@ def fit_platt(
     model = fit_logistic(Labelled(logits[:, None], labels, weights), _RIDGE, sum_over_ranks)
     slope = float(model.coefficients[0])
     return PlattScaling(slope, model.intercept) if slope > 0 else IDENTITY
+
+
+def fit_temperature(
+    logits: FloatArray, labels: FloatArray, weights: FloatArray, sum_over_ranks: SumOverRanks = one_rank
+) -> PlattScaling:
+    """One factor for all logits; identity where it would turn the ranking round."""
+    rows = Labelled(logits[:, None], labels, weights)
+    model = fit_logistic(rows, _RIDGE, sum_over_ranks, bounds=[(None, None), (0.0, 0.0)])
+    slope = float(model.coefficients[0])
+    return PlattScaling(slope, 0.0) if slope > 0 else IDENTITY
+
+
+def fit_isotonic(
+    logits: FloatArray, labels: FloatArray, weights: FloatArray, sum_over_ranks: SumOverRanks = one_rank
+) -> Isotonic:
+    """Isotonic regression of the summed counts; never 0 or 1, which one surprise would make infinitely wrong."""
+    scores = expit(logits)
+    bins = np.minimum((scores * _BINS).astype(np.int64), _BINS - 1)
+    parts = (weights, weights * labels, weights * scores)
+    counted = np.stack([np.bincount(bins, part, minlength=_BINS).astype(np.float64) for part in parts])
+    total, positives, score_sum = sum_over_ranks(counted)
+    kept = total > 0
+    total, positives, score_sum = total[kept], positives[kept], score_sum[kept]
+    starts = isotonic_regression(positives / total, weights=total).blocks[:-1]
+    weight, bought, score = (np.add.reduceat(part, starts) for part in (total, positives, score_sum))
+    lowest = 0.5 / (total.sum() + 1.0)
+    observed = np.clip(bought / weight, lowest, 1.0 - lowest)
+    return Isotonic(tuple((score / weight).tolist()), tuple(observed.tolist()))
+
+
+FITS: dict[str, Fit] = {"platt": fit_platt, "temperature": fit_temperature, "isotonic": fit_isotonic}
+
+
+def calibration_from(tree: dict[str, Any]) -> Calibration:
+    """The calibration that :meth:`Calibration.to_tree` wrote."""
+    if "slope" in tree:
+        return PlattScaling(**tree)
+    return Isotonic(tuple(tree["predicted"]), tuple(tree["observed"]))

@@ -1,16 +1,16 @@
 """The model directory: all that scoring needs, in plain files that are never unpickled.
 
-=================  ==========================================================================
-``weights.npz``    the network's variables, float32 arrays by variable path
-``schema.json``    the feature schema
-``model.json``     the model configuration
-``logistic.json``  logistic regression over the same numeric inputs
-``calibration.json``  Platt scaling of the network's logit
-``metrics.json``   validation metrics of the network and of logistic regression
-``history.json``   losses and rows per second of each epoch
-``manifest.json``  table version, lineage, counts, seed, ranks and package versions
-``checksums.json``  SHA-256 of each file above, and the model version
-=================  ==========================================================================
+====================  =======================================================================
+``schema.json``       the feature schema
+``model.json``        the model configuration
+``candidates.json``   the candidates' names, simplest first, and which is the champion
+``manifest.json``     table version, lineage, counts, seed, ranks and package versions
+``<candidate>/…``     its own files: what decides its log odds, as its kind wrote them
+``<candidate>/calibration.json``  the map of its log odds, fitted on validation
+``<candidate>/metrics.json``      its validation metrics
+``<candidate>/history.json``      losses and rows per second of each epoch, of a network
+``checksums.json``    SHA-256 of each file above, and the model version
+====================  =======================================================================
 
 The model version is a hash of the files that decide a score and of the manifest, so a training that is run
 again on the same data has the same version, whenever it ran and however long it took.
@@ -19,11 +19,10 @@ again on the same data has the same version, whenever it ran and however long it
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import shutil
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,46 +32,62 @@ from pydantic import ValidationError
 
 from intent_spark.config.errors import ContractError
 from intent_spark.config.model import ModelConfig
-from intent_spark.models.calibration import PlattScaling
-from intent_spark.models.logistic import LogisticModel
+from intent_spark.models.calibration import Calibration, calibration_from
 from intent_spark.models.schema import FeatureSchema
 
-CHECKSUMS = "checksums.json"
-SCORING_FILES = ("weights.npz", "schema.json", "model.json", "logistic.json", "calibration.json")
-REPORT_FILES = ("metrics.json", "history.json", "manifest.json")
+CHECKSUMS, CANDIDATES = "checksums.json", "candidates.json"
+SCHEMA, CONFIG, MANIFEST = "schema.json", "model.json", "manifest.json"
+CALIBRATION, METRICS, HISTORY = "calibration.json", "metrics.json", "history.json"
+# A candidate's metrics by stage; the log loss of the last chose the champion.
+CALIBRATED, UNCALIBRATED, CROSS_FITTED = "calibrated", "uncalibrated", "cross_fitted"
+# They tell how good a score is and how long it took to get there, and decide none.
+REPORT_FILES = (METRICS, HISTORY)
 VERSION_DIGITS = 12
 
+Files = dict[str, bytes]
 Weights = dict[str, npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True, eq=False)
-class TrainedModel:
-    """A model as it lies in its directory. ``metrics``, ``history`` and ``manifest`` are JSON-able."""
+class Candidate:
+    """One way to score. ``metrics`` (by stage) and ``history`` are JSON-able."""
 
-    weights: Weights
+    files: Files
+    calibration: Calibration
+    metrics: dict[str, dict[str, float]]
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """A model as it lies in its directory; the champion is one of the candidates. ``manifest`` is JSON-able."""
+
     schema: FeatureSchema
     config: ModelConfig
-    logistic: LogisticModel
-    calibration: PlattScaling
-    metrics: dict[str, Any]
-    history: list[dict[str, Any]]
+    candidates: dict[str, Candidate]
+    champion: str
     manifest: dict[str, Any]
+
+    @property
+    def best(self) -> Candidate:
+        """The champion."""
+        return self.candidates[self.champion]
 
 
 def save_model(model: TrainedModel, models_dir: Path) -> Path:
     """Write ``<models_dir>/<model_version>`` in one rename and return it; an equal model stays as it is."""
     files = _files(model)
-    version = _version(files)
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+    version = _version(hashes)
     target = models_dir / version
     if target.exists():
         verify_model(target)
         return target
     temporary = models_dir / f".{version}-{uuid.uuid4().hex}"
-    temporary.mkdir(parents=True)
     try:
-        for name, content in files.items():
+        for name, content in (files | {CHECKSUMS: _json({"model_version": version, "sha256": hashes})}).items():
+            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
             (temporary / name).write_bytes(content)
-        (temporary / CHECKSUMS).write_bytes(_checksums(files, version))
         temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -86,48 +101,35 @@ def verify_model(model_dir: Path) -> str:
         ContractError: the folder is no model directory, or a file is missing or altered.
     """
     listed = _listed(model_dir)
-    for name in (*SCORING_FILES, *REPORT_FILES):
+    for name, wanted in listed["sha256"].items():
         path = model_dir / name
         found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
-        if found != listed["sha256"].get(name):
+        if found != wanted:
             state = "is missing" if found == "missing" else "was altered after training"
             raise ContractError(f"{path} {state}: restore it, or train and promote another model.")
+    if _version(listed["sha256"]) != listed["model_version"]:
+        raise ContractError(f"{model_dir / CHECKSUMS} was altered after training: train and promote another model.")
     return str(listed["model_version"])
 
 
 def load_model(model_dir: Path) -> TrainedModel:
     """Read a directory after :func:`verify_model` said yes; the same errors."""
     verify_model(model_dir)
-    logistic = _read_json(model_dir / "logistic.json")
-    with np.load(model_dir / "weights.npz", allow_pickle=False) as arrays:
-        weights = {name: arrays[name] for name in arrays.files}
+    names = list(_listed(model_dir)["sha256"])
+    listed = _read_json(model_dir / CANDIDATES)
     return TrainedModel(
-        weights=weights,
-        schema=FeatureSchema.from_json((model_dir / "schema.json").read_text(encoding="utf-8")),
+        schema=FeatureSchema.from_json((model_dir / SCHEMA).read_text(encoding="utf-8")),
         config=_config(model_dir),
-        logistic=_logistic_from(logistic),
-        calibration=PlattScaling(**_read_json(model_dir / "calibration.json")),
-        metrics=_read_json(model_dir / "metrics.json"),
-        history=_read_json(model_dir / "history.json"),
-        manifest=_read_json(model_dir / "manifest.json"),
+        candidates={name: _candidate(model_dir, name, names) for name in listed["candidates"]},
+        champion=listed["champion"],
+        manifest=load_manifest(model_dir),
     )
 
 
 def load_manifest(model_dir: Path) -> dict[str, Any]:
     """What a model was made of; its other files are not looked at."""
-    manifest: dict[str, Any] = _read_json(model_dir / "manifest.json")
+    manifest: dict[str, Any] = _read_json(model_dir / MANIFEST)
     return manifest
-
-
-def _config(model_dir: Path) -> ModelConfig:
-    try:
-        return ModelConfig.model_validate(_read_json(model_dir / "model.json"))
-    except ValidationError as error:
-        key = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise ContractError(
-            f"{model_dir}/model.json: key '{key}' does not fit this version of the code; train again, "
-            "or run the version that the manifest names."
-        ) from error
 
 
 def content_hash(model_dir: Path) -> str:
@@ -135,46 +137,48 @@ def content_hash(model_dir: Path) -> str:
     return hashlib.sha256(json.dumps(_listed(model_dir), sort_keys=True).encode()).hexdigest()
 
 
-def _files(model: TrainedModel) -> dict[str, bytes]:
-    return {
-        "weights.npz": _npz(model.weights),
-        "schema.json": (model.schema.to_json() + "\n").encode(),
-        "model.json": _json(model.config.model_dump()),
-        "logistic.json": _json(_logistic_tree(model.logistic, model.schema)),
-        "calibration.json": _json(asdict(model.calibration)),
-        "metrics.json": _json(model.metrics),
-        "history.json": _json(model.history),
-        "manifest.json": _json(model.manifest),
+def _candidate(model_dir: Path, name: str, listed: list[str]) -> Candidate:
+    own = [Path(file).name for file in listed if Path(file).parent.as_posix() == name]
+    told = (CALIBRATION, *REPORT_FILES)
+    return Candidate(
+        files={file: (model_dir / name / file).read_bytes() for file in own if file not in told},
+        calibration=calibration_from(_read_json(model_dir / name / CALIBRATION)),
+        metrics=_read_json(model_dir / name / METRICS),
+        history=_read_json(model_dir / name / HISTORY),
+    )
+
+
+def _config(model_dir: Path) -> ModelConfig:
+    try:
+        return ModelConfig.model_validate(_read_json(model_dir / CONFIG))
+    except ValidationError as error:
+        key = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise ContractError(
+            f"{model_dir}/{CONFIG}: key '{key}' does not fit this version of the code; train again, "
+            "or run the version that the manifest names."
+        ) from error
+
+
+def _files(model: TrainedModel) -> Files:
+    files = {
+        SCHEMA: (model.schema.to_json() + "\n").encode(),
+        CONFIG: _json(model.config.model_dump()),
+        CANDIDATES: _json({"champion": model.champion, "candidates": list(model.candidates)}),
+        MANIFEST: _json(model.manifest),
     }
+    for name, candidate in model.candidates.items():
+        own = candidate.files | {
+            CALIBRATION: _json(candidate.calibration.to_tree()),
+            METRICS: _json(candidate.metrics),
+            HISTORY: _json(candidate.history),
+        }
+        files |= {f"{name}/{file}": content for file, content in own.items()}
+    return files
 
 
-def _npz(weights: Weights) -> bytes:
-    # numpy stamps each entry with a constant time: equal arrays give equal bytes.
-    buffer = io.BytesIO()
-    np.savez(buffer, **weights)
-    return buffer.getvalue()
-
-
-def _logistic_tree(model: LogisticModel, schema: FeatureSchema) -> dict[str, Any]:
-    named = dict(zip(schema.inputs, model.coefficients.tolist(), strict=True))
-    return {"l2": model.l2, "intercept": model.intercept, "coefficients": named}
-
-
-def _logistic_from(tree: dict[str, Any]) -> LogisticModel:
-    coefficients = np.array(list(tree["coefficients"].values()), np.float64)
-    return LogisticModel(coefficients, tree["intercept"], tree["l2"])
-
-
-def _version(files: dict[str, bytes]) -> str:
-    digest = hashlib.sha256()
-    for name in (*SCORING_FILES, "manifest.json"):
-        digest.update(hashlib.sha256(files[name]).digest())
-    return digest.hexdigest()[:VERSION_DIGITS]
-
-
-def _checksums(files: dict[str, bytes], version: str) -> bytes:
-    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    return _json({"model_version": version, "sha256": hashes})
+def _version(hashes: dict[str, str]) -> str:
+    scoring = {name: digest for name, digest in hashes.items() if Path(name).name not in REPORT_FILES}
+    return hashlib.sha256(json.dumps(scoring, sort_keys=True).encode()).hexdigest()[:VERSION_DIGITS]
 
 
 def _listed(model_dir: Path) -> dict[str, Any]:

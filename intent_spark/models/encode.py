@@ -6,7 +6,7 @@ happened and not the longest user. No loop runs over rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from intent_spark.models.schema import CategoricalFeature, FeatureSchema, Numeri
 
 Array = npt.NDArray[Any]
 Batch = dict[str, Array]
+NetworkLogits = Callable[[Batch], npt.NDArray[np.float64]]
 
 # Beyond ten standard deviations of the training data a value tells no more; a bot must not blow up a logit.
 CLIP = 10.0
@@ -86,6 +87,18 @@ def encode_ragged(table: pa.Table, schema: FeatureSchema) -> Encoded:
     numeric = np.concatenate([np.zeros((table.num_rows, 0), np.float32), *parts], axis=1)
     sequences, offsets = _sequences(table, schema)
     return Encoded(numeric, sequences, offsets)
+
+
+def batched_logits(network_logits: NetworkLogits, encoded: Encoded, batch_rows: int) -> npt.NDArray[np.float64]:
+    """Logits float64 [n] of all rows, ``batch_rows`` at a time, the last batch padded with empty rows."""
+    logits = np.empty(encoded.rows)
+    # Rows of like length share a batch, so a batch is no longer than its users need.
+    order = np.argsort(np.diff(encoded.offsets), kind="stable")
+    for start in range(0, encoded.rows, batch_rows):
+        rows = order[start : start + batch_rows]
+        padded = np.pad(rows, (0, batch_rows - len(rows)), constant_values=-1)
+        logits[rows] = network_logits(encoded.take(padded))[: len(rows)]
+    return logits
 
 
 def table_from_pandas(frame: DataFrame, schema: FeatureSchema) -> pa.Table:

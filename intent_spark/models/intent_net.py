@@ -56,6 +56,16 @@ def build_network(schema: FeatureSchema, config: ModelConfig) -> keras.Model:
         return keras.Model(inputs, logit, name="intent")
 
 
+def load_network(schema: FeatureSchema, config: ModelConfig, weights: Weights, cores: int) -> keras.Model:
+    """A trained network; the same errors as :func:`set_weights`."""
+    configure_threads(cores)
+    # Keras numbers layers of one kind within a process: a second network must have the first one's names.
+    keras.utils.clear_session(free_memory=False)
+    network = build_network(schema, config)
+    set_weights(network, weights)
+    return network
+
+
 def traced_logits(network: keras.Model) -> Callable[[Batch], npt.NDArray[np.float64]]:
     """The network as one traced function from a batch to logits float64 [n], for any length of sequences."""
     specs = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in network.input.items()}

@@ -7,6 +7,7 @@ Minimises ``sum_i w_i log(1 + exp(-s_i z_i)) / sum_i w_i + l2 / 2 |coefficients|
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from scipy.special import expit
 
 FloatArray = npt.NDArray[np.float64]
 SumOverRanks = Callable[[FloatArray], FloatArray]
+Bounds = tuple[float | None, float | None]
 
 
 def one_rank(values: FloatArray) -> FloatArray:
@@ -46,15 +48,31 @@ class LogisticModel:
         """Log odds float64 [n] of inputs [n, f]."""
         return inputs.astype(np.float64) @ self.coefficients + self.intercept
 
-    def probabilities(self, inputs: npt.NDArray[np.floating[Any]]) -> FloatArray:
-        """Probabilities float64 [n] of inputs [n, f]."""
-        return np.asarray(expit(self.logits(inputs)))
+    def to_json(self, names: list[str]) -> bytes:
+        """JSON text that names each coefficient."""
+        named = dict(zip(names, self.coefficients.tolist(), strict=True))
+        tree = {"l2": self.l2, "intercept": self.intercept, "coefficients": named}
+        return (json.dumps(tree, indent=1, ensure_ascii=False) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, content: bytes) -> LogisticModel:
+        """The model that :meth:`to_json` wrote."""
+        tree = json.loads(content)
+        coefficients = np.array(list(tree["coefficients"].values()), np.float64)
+        return cls(coefficients, tree["intercept"], tree["l2"])
 
 
 def fit_logistic(
-    rows: Labelled, l2: float, sum_over_ranks: SumOverRanks = one_rank, start: LogisticModel | None = None
+    rows: Labelled,
+    l2: float,
+    sum_over_ranks: SumOverRanks = one_rank,
+    start: LogisticModel | None = None,
+    bounds: Sequence[Bounds] | None = None,
 ) -> LogisticModel:
-    """Fit on all ranks' rows; every rank returns the same model, a rank may have no row."""
+    """Fit on all ranks' rows; every rank returns the same model, a rank may have no row.
+
+    ``bounds`` are the lowest and highest value of each coefficient and, last, of the intercept.
+    """
     inputs = rows.inputs.astype(np.float64)
     total = float(sum_over_ranks(np.array([rows.weights.sum()]))[0])
 
@@ -67,7 +85,7 @@ def fit_logistic(
 
     first = np.zeros(inputs.shape[1] + 1) if start is None else np.append(start.coefficients, start.intercept)
     options = {"maxiter": 1000, "maxcor": 30, "ftol": 1e-12, "gtol": 1e-7}
-    best = minimize(objective, first, jac=True, method="L-BFGS-B", options=options).x
+    best = minimize(objective, first, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
     return LogisticModel(best[:-1], float(best[-1]), l2)
 
 

@@ -9,8 +9,8 @@ HEAD = """# Features
 
 Written from `conf/features.yaml` by `make catalogue`. A profile holds {columns} features: {windowed} windowed ones
 from {declared} declarations, {derived} derived from others, {user} attributes of the user{sequence}.
-Every numeric and categorical feature and the sequence are read by the intent model, the numeric ones by logistic
-regression too; a breakdown (a map) is for analysis and audiences.
+Every numeric and categorical feature and the sequence are read by the networks, the numeric and categorical
+ones by trees, logistic regression and naive Bayes too; a breakdown (a map) is for analysis and audiences.
 """
 
 

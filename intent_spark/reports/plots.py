@@ -211,8 +211,10 @@ def _looks(histograms: Histograms) -> Iterator[tuple[str, ScoreHistogram, dict[s
         palette = CEILING_COLOURS if ceiling else COLOURS
         colour = palette[seen[ceiling] % len(palette)]
         emphasis = {"linewidth": 1.3, "zorder": 2} if any(seen.values()) else {"linewidth": 2.0, "zorder": 3}
+        # More models than colours: the palette comes round in another stroke.
+        stroke = "--" if ceiling else "-" if seen[ceiling] < len(palette) else "-."
         seen[ceiling] += 1
-        yield name, histogram, {"color": colour, "linestyle": "--" if ceiling else "-", **emphasis}
+        yield name, histogram, {"color": colour, "linestyle": stroke, **emphasis}
 
 
 def _draw_reliability(axes: Axes, name: str, histogram: ScoreHistogram, look: dict[str, Any]) -> float:

@@ -21,11 +21,16 @@ SCORES = TableContract(
         Column(
             "intent",
             "double",
-            "probability of a purchase within the horizon, as the model says it",
+            "probability of a purchase within the horizon, as the model's champion says it",
             nullable=False,
         ),
         Column("calibrated_intent", "double", "the same after calibration on validation", nullable=False),
-        Column("logistic_intent", "double", "logistic regression on the same features", nullable=False),
+        Column(
+            "candidates",
+            "map<string,double>",
+            "each candidate's calibrated probability by its name, the champion's among them",
+            nullable=False,
+        ),
         Column("horizon_days", "int", "days after as_of that the probability is of", "days", nullable=False),
     ),
 )

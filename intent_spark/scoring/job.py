@@ -18,7 +18,7 @@ from intent_spark.lakehouse.lakehouse import Build
 from intent_spark.models.directory import TrainedModel, load_model
 from intent_spark.models.registry import champion
 from intent_spark.scoring.contract import SCORES
-from intent_spark.scoring.intent_udf import intent_udf
+from intent_spark.scoring.intent_udf import intent_udf, score_columns
 
 
 class ScoreUsers(Job):
@@ -96,13 +96,15 @@ def _check_definition(model: TrainedModel, built: Build) -> None:
 def _scored(context: JobContext, profiles: DataFrame, model_dir: Path, model: TrainedModel) -> DataFrame:
     settings: Any = context.settings.scoring
     context.spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", settings.batch_rows)
-    udf = intent_udf(str(model_dir), settings.threads, settings.batch_rows)
+    names = list(model.candidates)
+    udf = intent_udf(str(model_dir), names, settings.threads, settings.batch_rows)
     # Few files make few tasks: spread the users so that every core scores.
     slots = context.spark.sparkContext.defaultParallelism
     spread = profiles.repartition(slots, "user_id")
     inputs = F.struct(*[F.col(f"`{name}`") for name in model.schema.columns])
-    scored = spread.select("as_of", "user_id", udf(inputs).alias("score")).select("as_of", "user_id", "score.*")
-    stamped = scored.withColumn("model_version", F.lit(model_dir.name))
+    scored = spread.select("as_of", "user_id", udf(inputs).alias("score"))
+    columns = score_columns("score", names, model.champion)
+    stamped = scored.select("as_of", "user_id", *columns).withColumn("model_version", F.lit(model_dir.name))
     return stamped.withColumn("horizon_days", F.lit(model.manifest["lineage"]["horizon_days"]))
 
 

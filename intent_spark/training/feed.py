@@ -15,11 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from intent_spark.models.encode import Array, Batch, Encoded, encode_ragged
+from intent_spark.models.encode import Array, Batch, Encoded, encode_ragged, stable_hash
 from intent_spark.models.logistic import Labelled, SumOverRanks, one_rank
 from intent_spark.models.schema import FeatureSchema
 
-LABEL, WEIGHT, SPLIT = "label", "weight", "split"
+LABEL, WEIGHT, SPLIT, USER = "label", "weight", "split", "user_id"
+BUCKETS = 256
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,15 @@ class Slice:
 
 @dataclass(frozen=True, eq=False)
 class Share:
-    """This rank's encoded rows of one split, with labels and weights float64 [n]."""
+    """Encoded rows of one split, with labels and weights float64 [n].
+
+    ``buckets`` [n] is a hash of each row's user, 0 to 255: all rows of a user fall on one side of any cut by it.
+    """
 
     encoded: Encoded
     labels: npt.NDArray[np.float64]
     weights: npt.NDArray[np.float64]
+    buckets: npt.NDArray[np.uint8]
 
     @property
     def rows(self) -> int:
@@ -98,6 +103,18 @@ def share_of_rows(counts: list[int], rank: int, ranks: int) -> list[Slice]:
     return slices
 
 
+def sample_of_rows(counts: list[int], rows: int) -> list[Slice]:
+    """At most ``rows`` rows, from each row group in proportion; a group's first ones, which are in no order that tells.
+
+    Example: ``sample_of_rows([10, 20], 15) == [Slice(0, 0, 5), Slice(1, 0, 10)]``, whatever the number of ranks.
+    """
+    total = sum(counts)
+    kept = min(rows, total)
+    ends = [kept * int(reach) // max(total, 1) for reach in np.cumsum(counts)]
+    taken = np.diff([0, *ends])
+    return [Slice(group, 0, int(part)) for group, part in enumerate(taken) if part]
+
+
 def read_share(
     table: ExampleTable,
     split: str,
@@ -108,15 +125,20 @@ def read_share(
 ) -> tuple[Share, int]:
     """This rank's share of a split, encoded row group by row group, and the rows of all ranks together."""
     counts = table.count(split, rank, ranks, total)
-    columns = [*schema.columns, LABEL, WEIGHT]
-    tables = table.read(split, share_of_rows(counts, rank, ranks), columns)
+    return read_slices(table, split, share_of_rows(counts, rank, ranks), schema), sum(counts)
+
+
+def read_slices(table: ExampleTable, split: str, slices: list[Slice], schema: FeatureSchema) -> Share:
+    """The slices' rows, encoded row group by row group."""
+    columns = [*schema.columns, LABEL, WEIGHT, USER]
+    tables = table.read(split, slices, columns)
     parts = [_encode_share(part, schema) for part in (table.empty(columns), *tables)]
-    share = Share(
+    return Share(
         encoded=Encoded.concat([part.encoded for part in parts]),
         labels=np.concatenate([part.labels for part in parts]),
         weights=np.concatenate([part.weights for part in parts]),
+        buckets=np.concatenate([part.buckets for part in parts]),
     )
-    return share, sum(counts)
 
 
 def steps_per_epoch(total_rows: int, ranks: int, batch_size: int) -> int:
@@ -145,7 +167,13 @@ def _encode_share(table: pa.Table, schema: FeatureSchema) -> Share:
         encoded=encode_ragged(table, schema),
         labels=_floats(table[LABEL]),
         weights=_floats(table[WEIGHT]),
+        buckets=_buckets(table[USER]),
     )
+
+
+def _buckets(users: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
+    values = users.cast(pa.string()).to_numpy().astype(object)
+    return (stable_hash(values, BUCKETS + 1) - 1).astype(np.uint8)
 
 
 def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:

@@ -14,6 +14,7 @@ from intent_spark.config.errors import ContractError
 from intent_spark.config.log import LOGGER, Progress
 from intent_spark.config.model import ModelConfig
 from intent_spark.models.directory import Weights
+from intent_spark.models.encode import batched_logits
 from intent_spark.models.intent_net import (
     build_network,
     configure_threads,
@@ -22,7 +23,6 @@ from intent_spark.models.intent_net import (
     traced_logits,
 )
 from intent_spark.models.logistic import LogisticModel, mean_log_loss
-from intent_spark.models.predictor import batched_logits
 from intent_spark.models.schema import FeatureSchema
 from intent_spark.training.balance import class_weights, kept_rows
 from intent_spark.training.collective import Collective
@@ -74,6 +74,8 @@ class TrainRows:
 def new_network(schema: FeatureSchema, config: ModelConfig) -> keras.Model:
     """A network with seeded weights, with TensorFlow held to the configured cores and to one result."""
     configure_threads(config.cores_per_rank)
+    # Keras numbers layers of one kind within a process: a second network must have the names it is loaded by.
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
     return build_network(schema, config)

@@ -7,24 +7,22 @@ import logging
 import os
 import sys
 import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from intent_spark.config.errors import ContractError
 from intent_spark.config.log import configure_logging, step
-from intent_spark.config.model import ModelConfig
-from intent_spark.models.calibration import fit_platt
-from intent_spark.models.logistic import LogisticModel, pick_logistic
+from intent_spark.config.model import BLEND, ModelConfig
+from intent_spark.models.candidates import BLEND_FILE
 from intent_spark.models.schema import FeatureSchema
 from intent_spark.training.collective import Collective, HorovodRanks, OneRank
-from intent_spark.training.feed import ExampleTable, Share, read_share
-from intent_spark.training.validation import validation_metrics
+from intent_spark.training.feed import ExampleTable, read_share
+from intent_spark.training.fitting import FitData, Fitted, fit_candidate
+from intent_spark.training.selection import Selection, select
 
 ENTRY = "intent_spark.training.rank:run"
-RESULT, WEIGHTS = "result.json", "weights.npz"
+RESULT, FILES = "result.json", "candidates"
 
 
 @dataclass(frozen=True)
@@ -36,12 +34,14 @@ class RankTask:
     scratch: str
     schema: FeatureSchema
     config: ModelConfig
+    candidates: list[str]
+    horizon_days: int
     distributed: bool
 
     def to_json(self) -> str:
         """JSON text, for a process that may not have this package on its path yet."""
-        plain = {name: getattr(self, name) for name in ("examples", "version", "scratch", "distributed")}
-        return json.dumps(plain | {"schema": self.schema.to_json(), "config": self.config.model_dump()})
+        coded = {"schema": self.schema.to_json(), "config": self.config.model_dump()}
+        return json.dumps(vars(self) | coded)
 
     @classmethod
     def from_json(cls, text: str) -> RankTask:
@@ -68,50 +68,46 @@ def run(payload: str) -> int:
 
 
 def _train(task: RankTask, collective: Collective) -> None:
-    from intent_spark.training.loop_net import RankData, fit_network, new_network, start_from_logistic
+    from intent_spark.models.intent_net import configure_threads
 
-    network = new_network(task.schema, task.config)
+    configure_threads(task.config.cores_per_rank)
     table = ExampleTable(task.examples, task.version)
     place = (task.schema, collective.rank, collective.size, collective.sum)
     with step("train_intent.read_share", rank=collective.rank) as counts:
         train, total = read_share(table, "train", *place)
         validation, _ = read_share(table, "validation", *place)
         counts["train_rows"], counts["validation_rows"] = train.rows, validation.rows
-    with step("train_intent.logistic", rank=collective.rank) as counts:
-        strengths = task.config.logistic_l2
-        logistic, counts["validation_loss"] = pick_logistic(
-            train.labelled(), validation.labelled(), strengths, collective.sum
-        )
-    start_from_logistic(network, logistic)
-    trained = fit_network(network, RankData(train, validation, total), task.config, collective)
-    result = _measured(trained.validation_logits, logistic, validation, collective)
-    result["history"] = [asdict(epoch) for epoch in trained.epochs]
-    result["best_epoch"] = trained.best_epoch
+    data = FitData(task.schema, task.config, task.horizon_days, table, train, validation, total, collective)
+    fitted: dict[str, Fitted] = {}
+    for name in task.candidates:
+        if name != BLEND:
+            with step(f"train_intent.{name}", rank=collective.rank):
+                fitted[name] = fit_candidate(name, data)
+    logits = {name: candidate.validation_logits for name, candidate in fitted.items()}
+    with step("train_intent.select", rank=collective.rank) as counts:
+        chosen = select(logits, validation, task.config, BLEND in task.candidates, collective)
+        counts["champion"] = chosen.champion
     if collective.rank == 0:
-        np.savez(Path(task.scratch) / WEIGHTS, **trained.weights)
-        (Path(task.scratch) / RESULT).write_text(json.dumps(result), encoding="utf-8")
+        _write(fitted, chosen, Path(task.scratch))
 
 
-def _measured(logits: Any, logistic: LogisticModel, validation: Share, collective: Collective) -> dict[str, Any]:
-    """Calibration, logistic regression and the validation metrics of both, over all ranks."""
-    labels, weights = validation.labels, validation.weights
-    platt = fit_platt(logits, labels, weights, collective.sum)
-    scores = {
-        "model": platt.probabilities(logits),
-        "model_uncalibrated": 1.0 / (1.0 + np.exp(-logits)),
-        "logistic": logistic.probabilities(validation.encoded.numeric),
+def _write(fitted: dict[str, Fitted], chosen: Selection, scratch: Path) -> None:
+    """Each candidate's files in a folder of its name, and last what was found out about them all."""
+    files = {name: candidate.files for name, candidate in fitted.items()}
+    if chosen.blend:
+        files[BLEND] = {BLEND_FILE: chosen.blend.to_json()}
+    for name, own in files.items():
+        (scratch / FILES / name).mkdir(parents=True)
+        for file, content in own.items():
+            (scratch / FILES / name / file).write_bytes(content)
+    result = {
+        "champion": chosen.champion,
+        "calibrations": {name: calibration.to_tree() for name, calibration in chosen.calibrations.items()},
+        "metrics": chosen.metrics,
+        "histories": {name: candidate.history for name, candidate in fitted.items()},
+        "best_epochs": {name: c.best_epoch for name, c in fitted.items() if c.best_epoch is not None},
     }
-    return {
-        "calibration": asdict(platt),
-        "logistic": {
-            "coefficients": logistic.coefficients.tolist(),
-            "intercept": logistic.intercept,
-            "l2": logistic.l2,
-        },
-        "metrics": {
-            name: validation_metrics(values, labels, weights, collective.sum) for name, values in scores.items()
-        },
-    }
+    (scratch / RESULT).write_text(json.dumps(result), encoding="utf-8")
 
 
 def _report(error: BaseException, scratch: Path, collective: Collective | None) -> None:

@@ -12,19 +12,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pyspark.sql import SparkSession
 
 from intent_spark.config.errors import ContractError
-from intent_spark.config.log import step
+from intent_spark.config.log import LOGGER, step
 from intent_spark.config.model import ModelConfig
-from intent_spark.models.calibration import PlattScaling
-from intent_spark.models.directory import TrainedModel, save_model
-from intent_spark.models.logistic import LogisticModel
-from intent_spark.models.schema import FeatureSchema
+from intent_spark.models.calibration import calibration_from
+from intent_spark.models.directory import Candidate, TrainedModel, save_model
 from intent_spark.training.fit_schema import SplitCounts, count_splits, fit_schema
+from intent_spark.training.fitting import choose_candidates
 from intent_spark.training.launch import Launcher, is_distributed, run_ranks
-from intent_spark.training.rank import RESULT, WEIGHTS, RankTask
+from intent_spark.training.rank import FILES, RESULT, RankTask
 
 PACKAGES = (
     "intent_spark",
@@ -32,6 +30,7 @@ PACKAGES = (
     "tensorflow",
     "keras",
     "horovod",
+    "lightgbm",
     "numpy",
     "scipy",
     "pyarrow",
@@ -50,6 +49,7 @@ class TrainingRequest:
     version: int
     models_dir: Path
     config: ModelConfig
+    horizon_days: int
     ranks: int = 2
     launcher: Launcher = "auto"
     network_interface: str | None = None
@@ -58,12 +58,11 @@ class TrainingRequest:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The registered model; ``metrics`` has ``model``, ``model_uncalibrated`` and ``logistic``."""
+    """The registered model, as it lies in ``model_dir``."""
 
     model_version: str
     model_dir: Path
-    metrics: dict[str, dict[str, float]]
-    history: list[dict[str, Any]]
+    model: TrainedModel
     splits: dict[str, SplitCounts]
 
 
@@ -71,7 +70,7 @@ def train(spark: SparkSession, request: TrainingRequest) -> TrainingResult:
     """Fit the schema, run the ranks, register what rank 0 found best. Nothing is registered on an error.
 
     Raises:
-        UsageError: the ranks cannot be started here.
+        UsageError: the ranks cannot be started here, or a candidate needs what the examples lack.
         ContractError: a split is empty or has one class, examples are fewer than ranks, or a loss diverged.
     """
     distributed = is_distributed(request.launcher, request.ranks)
@@ -81,13 +80,19 @@ def train(spark: SparkSession, request: TrainingRequest) -> TrainingResult:
     with step("train_intent.fit_schema", rows=splits["train"].rows) as counts:
         schema = fit_schema(examples, request.config)
         counts["inputs"], counts["sequences"] = len(schema.inputs), len(schema.sequences)
+    candidates, left_out = choose_candidates(request.config, schema)
+    for name, reason in left_out.items():
+        LOGGER.info('step=train_intent.candidates left_out=%s reason="%s"', name, reason)
     with _scratch(request.models_dir) as scratch, step("train_intent.ranks", ranks=request.ranks) as counts:
-        task = RankTask(request.examples, request.version, str(scratch), schema, request.config, distributed)
+        task = RankTask(
+            request.examples, request.version, str(scratch), schema, request.config, candidates, request.horizon_days,
+            distributed,
+        )  # fmt: skip
         run_ranks(spark, task, request.ranks, request.network_interface)
-        model = _trained_model(scratch, schema, request, splits)
+        model = _trained_model(scratch, task, _manifest(request, splits, left_out))
         model_dir = save_model(model, request.models_dir)
-        counts["epochs"], counts["model_version"] = len(model.history), model_dir.name
-    return TrainingResult(model_dir.name, model_dir, model.metrics, model.history, splits)
+        counts["champion"], counts["model_version"] = model.champion, model_dir.name
+    return TrainingResult(model_dir.name, model_dir, model, splits)
 
 
 def check_splits(splits: Mapping[str, SplitCounts], ranks: int) -> None:
@@ -122,34 +127,33 @@ def _scratch(models_dir: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _trained_model(
-    scratch: Path, schema: FeatureSchema, request: TrainingRequest, splits: Mapping[str, SplitCounts]
-) -> TrainedModel:
+def _trained_model(scratch: Path, task: RankTask, manifest: dict[str, Any]) -> TrainedModel:
     result: dict[str, Any] = json.loads((scratch / RESULT).read_text(encoding="utf-8"))
-    with np.load(scratch / WEIGHTS, allow_pickle=False) as arrays:
-        weights = {name: arrays[name] for name in arrays.files}
-    logistic = result["logistic"]
-    return TrainedModel(
-        weights=weights,
-        schema=schema,
-        config=request.config,
-        logistic=LogisticModel(np.array(logistic["coefficients"]), logistic["intercept"], logistic["l2"]),
-        calibration=PlattScaling(**result["calibration"]),
-        metrics=result["metrics"],
-        history=result["history"],
-        manifest=_manifest(request, splits, result["best_epoch"]),
-    )
+    candidates = {
+        name: Candidate(
+            files={path.name: path.read_bytes() for path in sorted((scratch / FILES / name).iterdir())},
+            calibration=calibration_from(result["calibrations"][name]),
+            metrics=result["metrics"][name],
+            history=result["histories"].get(name, []),
+        )
+        for name in task.candidates
+    }
+    known = manifest | {"best_epochs": result["best_epochs"]}
+    return TrainedModel(task.schema, task.config, candidates, result["champion"], known)
 
 
-def _manifest(request: TrainingRequest, splits: Mapping[str, SplitCounts], best_epoch: int) -> dict[str, Any]:
+def _manifest(
+    request: TrainingRequest, splits: Mapping[str, SplitCounts], left_out: Mapping[str, str]
+) -> dict[str, Any]:
     return {
         "examples": {"table": Path(request.examples).name, "version": request.version},
         "lineage": dict(request.lineage),
         "splits": {name: asdict(split) | {"base_rate": split.base_rate} for name, split in splits.items()},
+        "horizon_days": request.horizon_days,
         "seed": request.config.seed,
         "ranks": request.ranks,
         "launcher": request.launcher,
-        "best_epoch": best_epoch,
+        "left_out": dict(left_out),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
     }
 

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from intent_spark.models.calibration import IDENTITY, fit_platt
+from intent_spark.models.calibration import IDENTITY, fit_platt, probabilities
 from intent_spark.models.logistic import (
     FloatArray,
     Labelled,
@@ -30,7 +31,7 @@ def test_equals_sklearn(l2: float) -> None:
     theirs.fit(data.inputs.astype(np.float64), data.labels, data.weights)
     np.testing.assert_allclose(ours.coefficients, theirs.coef_[0], atol=1e-4)
     assert ours.intercept == pytest.approx(theirs.intercept_[0], abs=1e-4)
-    np.testing.assert_allclose(ours.probabilities(data.inputs), theirs.predict_proba(data.inputs)[:, 1], atol=1e-4)
+    np.testing.assert_allclose(expit(ours.logits(data.inputs)), theirs.predict_proba(data.inputs)[:, 1], atol=1e-4)
 
 
 def test_summed_objectives_give_the_model_of_all_rows() -> None:
@@ -87,7 +88,7 @@ def test_platt_undoes_a_known_distortion_and_respects_weights() -> None:
     doubled = fit_platt(np.append(logits, logits[:100]), np.append(labels, labels[:100]), np.ones(20_100))
     weights = np.where(np.arange(20_000) < 100, 2.0, 1.0)
     assert fit_platt(logits, labels, weights).slope == pytest.approx(doubled.slope, abs=1e-6)
-    calibrated = platt.probabilities((logits - 0.5) * 2)
+    calibrated = probabilities(platt, (logits - 0.5) * 2)
     assert calibrated.mean() == pytest.approx(labels.mean(), abs=1e-4)
 
 

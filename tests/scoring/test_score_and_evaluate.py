@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -66,7 +67,8 @@ def test_scores_then_outcomes(shop: JobContext, capsys: pytest.CaptureFixture[st
     _every_user_is_scored(shop, model_dir.name)
     _only_the_own_partition_changes(shop, models)
     _evaluation(shop)
-    assert "logistic regression" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("lstm (champion)", "champion, uncalibrated", "logistic", "blend"))
     _late_purchase(shop)
 
 
@@ -95,8 +97,13 @@ def _every_user_is_scored(shop: JobContext, version: str) -> None:
         (d, f"u{n}") for d in (7, 11) for n in range(10)
     )
     for row in rows:
-        for score in ("intent", "calibrated_intent", "logistic_intent"):
-            assert 0 <= row[score] <= 1
+        assert set(row["candidates"]) == {"logistic", "lstm", "blend"}
+        assert row["calibrated_intent"] == row["candidates"]["lstm"]
+        for score in (row["intent"], *row["candidates"].values()):
+            assert 0 <= score <= 1
+        odds = {name: np.log(p / (1 - p)) for name, p in row["candidates"].items()}
+        assert odds["blend"] == pytest.approx(0.25 * odds["logistic"] + 0.75 * odds["lstm"] + 0.1, abs=1e-9)
+        assert odds["lstm"] == pytest.approx(0.9 * np.log(row["intent"] / (1 - row["intent"])) + 0.1, abs=1e-9)
         assert (row["model_version"], row["horizon_days"]) == (version, 3)
     assert len({r["intent"] for r in rows if r["as_of"].day == 7}) == 2, "u0 without events in the window is told apart"
     assert run(ScoreUsers(), shop, "--as-of", "2026-03-07").status == "nothing_to_do"
@@ -132,7 +139,8 @@ def _evaluation(shop: JobContext) -> None:
     }
     everybody = lakehouse.read("evaluations").where("segment = 'all'").collect()
     assert {(r["users"], r["positives"], r["retrain"]) for r in everybody} == {(10, 3, True)}
-    assert {r["candidate"] for r in everybody} == {"intent model", "intent model, uncalibrated", "logistic regression"}
+    assert {r["candidate"] for r in everybody} == {"lstm", "champion, uncalibrated", "logistic", "blend"}
+    assert [r["candidate"] for r in everybody if r["champion"]] == ["lstm"]
     page = (Path(lakehouse.path("report")) / "index.html").read_text(encoding="utf-8")
     assert "AUC fell from 0.9000" in page
     assert run(EvaluateScores(), shop, "--as-of", "2026-03-07").status == "nothing_to_do"

@@ -8,8 +8,10 @@ import keras
 import numpy as np
 
 from intent_spark.config.loading import load_settings
-from intent_spark.models.calibration import PlattScaling
-from intent_spark.models.directory import TrainedModel, save_model
+from intent_spark.models.blend import Blend
+from intent_spark.models.calibration import IDENTITY, PlattScaling
+from intent_spark.models.candidates import BLEND_FILE, WEIGHTS, weights_to_npz
+from intent_spark.models.directory import CALIBRATED, Candidate, TrainedModel, save_model
 from intent_spark.models.intent_net import build_network, get_weights
 from intent_spark.models.logistic import LogisticModel
 from intent_spark.models.registry import promote
@@ -26,24 +28,25 @@ SCHEMA = FeatureSchema(
 )
 
 
-def register(models: Path, definition: str, horizon: int = 3, auc: float = 0.7) -> Path:
+def register(models: Path, definition: str, horizon: int = 3, auc: float = 0.7, seed: int = 1) -> Path:
     """Save a model of ``SCHEMA`` and make it the live one."""
-    sizes = {"embedding_size": 2, "hidden_units": 2, "dense_units": [2], "max_length": 8, "hashed_sequences": []}
+    sizes = {"embedding_size": 2, "hidden_units": 2, "dense_units": [8], "max_length": 8, "hashed_sequences": []}
     config = load_settings().model.model_copy(update=sizes)
     lineage = {
         "definition_hash": definition, "horizon_days": horizon, "splits": {"2026-03-01": "train", "2026-03-04": "validation"}, "table_versions": {"events": 0},
         "label_event_types": ["purchase"],
         "code_version": "0",
     }  # fmt: skip
-    keras.utils.set_random_seed(1)  # two units may both be dead by chance, and all users alike then
-    model = TrainedModel(
-        weights=get_weights(build_network(SCHEMA, config)),
-        schema=SCHEMA,
-        config=config,
-        logistic=LogisticModel(np.linspace(-1, 1, len(SCHEMA.inputs)), -1.0, 0.01),
-        calibration=PlattScaling(0.9, 0.1),
-        metrics={"model": {"auc": auc}},
-        history=[],
-        manifest={"lineage": lineage, "examples": {"version": 0}},
-    )
+    keras.utils.set_random_seed(seed)  # by chance all units may be dead, and all users alike
+    metrics = {CALIBRATED: {"auc": auc}}
+    logistic = LogisticModel(np.linspace(-1, 1, len(SCHEMA.inputs)), -1.0, 0.01).to_json(SCHEMA.inputs)
+    network = weights_to_npz(get_weights(build_network(SCHEMA, config)))
+    blend = Blend({"logistic": 0.25, "lstm": 0.75}, 0.1).to_json()
+    candidates = {
+        "logistic": Candidate({"logistic.json": logistic}, PlattScaling(0.8, 0.0), metrics),
+        "lstm": Candidate({WEIGHTS: network}, PlattScaling(0.9, 0.1), metrics),
+        "blend": Candidate({BLEND_FILE: blend}, IDENTITY, metrics),
+    }
+    manifest = {"lineage": lineage, "examples": {"version": 0}, "auc": auc}
+    model = TrainedModel(SCHEMA, config, candidates, champion="lstm", manifest=manifest)
     return promote(models, save_model(model, models).name)

@@ -37,6 +37,7 @@ def write(path: Path, sizes: list[int], row_group_rows: int) -> int:
         numbers = np.arange(done, done + size)
         table = pa.table(
             {
+                "user_id": pa.array([f"u{n}" for n in numbers], pa.string()),
                 "as_of": pa.array([date(2024, 1, 1) + timedelta(days=day)] * size, pa.date32()),
                 "number": pa.array(numbers, pa.int64()),
                 "gaps": pa.array([[int(n)] * (n % 4) for n in numbers], pa.list_(pa.int64())),

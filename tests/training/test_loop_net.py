@@ -10,7 +10,7 @@ import yaml
 
 from intent_spark.config.errors import ContractError
 from intent_spark.config.model import ModelConfig
-from intent_spark.models.encode import encode_ragged
+from intent_spark.models.encode import batched_logits, encode_ragged
 from intent_spark.models.intent_net import (
     ENCODERS,
     build_network,
@@ -18,7 +18,6 @@ from intent_spark.models.intent_net import (
     set_weights,
     traced_logits,
 )
-from intent_spark.models.predictor import batched_logits
 from intent_spark.models.schema import CategoricalFeature, FeatureSchema, NumericFeature, SequenceFeature
 from intent_spark.training.collective import OneRank
 from intent_spark.training.feed import Share, batch_of
@@ -50,7 +49,8 @@ def config(**changes: object) -> ModelConfig:
 def share(rows: int, seed: int = 1) -> Share:
     table = examples_table(rows, seed, max_length=8)
     weights = np.random.default_rng(seed).integers(1, 4, rows).astype(np.float64)
-    return Share(encode_ragged(table, SCHEMA), table["label"].to_numpy().astype(np.float64), weights)
+    labels = table["label"].to_numpy().astype(np.float64)
+    return Share(encode_ragged(table, SCHEMA), labels, weights, np.arange(rows).astype(np.uint8))
 
 
 def gradients(data: Share, rows: np.ndarray, total: float) -> list[np.ndarray]:

@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 
 from intent_spark.config.errors import ContractError, UsageError
 from intent_spark.config.model import ModelConfig
-from intent_spark.models.directory import load_model
+from intent_spark.models.directory import CALIBRATED, CROSS_FITTED, UNCALIBRATED, TrainedModel, load_model
 from intent_spark.models.predictor import cached_predictor
 from intent_spark.training.fit_schema import SplitCounts, count_splits, fit_schema
 from intent_spark.training.launch import (
@@ -46,38 +46,57 @@ def config(**changes: object) -> ModelConfig:
 def request_for_two(tmp_path_factory: pytest.TempPathFactory) -> TrainingRequest:
     folder = tmp_path_factory.mktemp("training")
     version = write_examples(folder / "examples", TABLE)
-    return TrainingRequest(str(folder / "examples"), version, folder / "models", config(), ranks=2)
+    return TrainingRequest(str(folder / "examples"), version, folder / "models", config(), 7, ranks=2)
 
 
 @pytest.mark.slow
 def test_two_horovod_ranks_train_one_model(spark: SparkSession, request_for_two: TrainingRequest) -> None:
     result = train(spark, replace(request_for_two, lineage={"horizon_days": 7}))
-    assert result.metrics["model"]["auc"] > 0.75
-    assert result.metrics["model"]["log_loss"] < result.metrics["logistic"]["log_loss"]
-    model = load_model(result.model_dir)
+    model, found = load_model(result.model_dir), result.model.candidates
+    assert list(model.candidates) == ["recency", "naive_bayes", "logistic", "gbdt", "lstm", "blend"]
+    assert list(model.manifest["left_out"]) == ["bgnbd"]
+    assert found["lstm"].metrics[CALIBRATED]["auc"] > 0.75
+    assert found["lstm"].metrics[UNCALIBRATED]["log_loss"] < found["logistic"].metrics[UNCALIBRATED]["log_loss"]
+    chosen_by = {name: candidate.metrics[CROSS_FITTED]["log_loss"] for name, candidate in found.items()}
+    assert model.champion == min(chosen_by, key=chosen_by.__getitem__) in ("lstm", "blend")
     assert model.manifest["ranks"] == 2
     assert model.manifest["lineage"] == {"horizon_days": 7}
     assert model.manifest["splits"]["train"]["rows"] == pc.sum(pc.equal(TABLE["split"], "train")).as_py()
-    losses = [epoch["validation_loss"] for epoch in result.history]
-    assert losses.index(min(losses)) == model.manifest["best_epoch"] - 1
+    losses = [epoch["validation_loss"] for epoch in model.candidates["lstm"].history]
+    assert losses.index(min(losses)) == model.manifest["best_epochs"]["lstm"] - 1
     assert [path.name for path in request_for_two.models_dir.iterdir()] == [result.model_version]
+    scores_are_those_measured(result.model_dir, model)
 
+
+def scores_are_those_measured(model_dir: Path, model: TrainedModel) -> None:
+    """What a worker of Spark would compute is what the ranks measured, candidate by candidate."""
     validation = TABLE.filter(pc.equal(TABLE["split"], "validation"))
     labels = validation["label"].to_numpy()
-    predicted = cached_predictor(result.model_dir).predict(validation)
-    for scores, name in zip(predicted, ("model_uncalibrated", "model", "logistic"), strict=True):
+    predictor = cached_predictor(model_dir)
+    predicted = predictor.predict(validation)
+    measured = {
+        name: (scores, model.candidates[name].metrics[CALIBRATED]) for name, scores in predicted.candidates.items()
+    }
+    measured["champion"] = (predicted.intent, model.best.metrics[UNCALIBRATED])
+    assert list(predicted.candidates) == list(model.candidates)
+    for scores, metrics in measured.values():
         assert ((scores >= 0) & (scores <= 1)).all()
         loss = -np.mean(np.log(np.where(labels == 1, scores, 1 - scores)))
-        assert loss == pytest.approx(result.metrics[name]["log_loss"], abs=1e-6)
-    from_pandas = cached_predictor(result.model_dir).predict_frame(validation.to_pandas())
+        assert loss == pytest.approx(metrics["log_loss"], abs=1e-6)
+    from_pandas = predictor.predict_frame(validation.to_pandas())
     np.testing.assert_array_equal(from_pandas.intent, predicted.intent)
-    assert cached_predictor(result.model_dir) is cached_predictor(str(result.model_dir))
+    assert cached_predictor(model_dir) is predictor is cached_predictor(str(model_dir))
 
 
 @pytest.mark.slow
 def test_one_rank_runs_again_to_the_same_version(spark: SparkSession, request_for_two: TrainingRequest) -> None:
-    alone = replace(request_for_two, ranks=1, config=config(max_epochs=2))
-    assert train(spark, alone).model_version == train(spark, alone).model_version
+    wanted = ["gru", "gbdt", "logistic", "lstm", "blend"]
+    alone = replace(request_for_two, ranks=1, config=config(max_epochs=2, candidates=wanted))
+    first = train(spark, alone)
+    assert list(first.model.candidates) == ["logistic", "gbdt", "lstm", "gru", "blend"]
+    assert train(spark, alone).model_version == first.model_version
+    validation = TABLE.filter(pc.equal(TABLE["split"], "validation"))
+    assert set(cached_predictor(first.model_dir).predict(validation).candidates) == set(wanted)
 
 
 @pytest.mark.slow
@@ -85,7 +104,7 @@ def test_a_failing_rank_ends_the_job_with_its_own_error(
     spark: SparkSession, request_for_two: TrainingRequest, tmp_path: Path
 ) -> None:
     schema = fit_schema(spark.read.format("delta").load(request_for_two.examples), config())
-    task = RankTask(str(tmp_path / "nowhere"), 0, str(tmp_path), schema, config(), distributed=True)
+    task = RankTask(str(tmp_path / "nowhere"), 0, str(tmp_path), schema, config(), ["logistic"], 7, distributed=True)
     started = time.monotonic()
     with pytest.raises(RuntimeError, match=r"Rank \d failed: TableNotFoundError"):
         run_ranks(spark, task, 2, None)

@@ -1,0 +1,176 @@
+"""Each candidate's fit on one rank, exact over all ranks or shared with them, and which candidates there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from intent_spark.config.errors import ContractError, UsageError
+from intent_spark.config.model import ALL, BASELINES, BLEND, ModelConfig, in_order
+from intent_spark.models import bgnbd
+from intent_spark.models.bgnbd import PurchaseHistory, fit_bgnbd, histories, is_customer
+from intent_spark.models.candidates import WEIGHTS, Runtime, load_scorer, tree_files, weights_to_npz
+from intent_spark.models.directory import Files
+from intent_spark.models.gbdt import grow_boosters
+from intent_spark.models.logistic import FloatArray, LogisticModel, pick_logistic
+from intent_spark.models.naive_bayes import fit_naive_bayes
+from intent_spark.models.profile_numbers import missing_numbers
+from intent_spark.models.recency import FEATURES as RECENCY_FEATURES
+from intent_spark.models.recency import fit_recency, recency_feature
+from intent_spark.models.schema import FeatureSchema
+from intent_spark.training.collective import Collective
+from intent_spark.training.feed import ExampleTable, Share, read_slices, sample_of_rows
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A candidate's files, the same on every rank, and its log odds of this rank's validation rows [n]."""
+
+    files: Files
+    validation_logits: FloatArray
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class FitData:
+    """What a rank fits candidates on."""
+
+    schema: FeatureSchema
+    config: ModelConfig
+    horizon_days: int
+    table: ExampleTable
+    train: Share
+    validation: Share
+    total_train_rows: int
+    collective: Collective
+
+    @cached_property
+    def logistic(self) -> LogisticModel:
+        """Logistic regression: a candidate itself, and what every network begins as. Fitted once."""
+        strengths, total = self.config.logistic_l2, self.collective.sum
+        return pick_logistic(self.train.labelled(), self.validation.labelled(), strengths, total)[0]
+
+
+def choose_candidates(config: ModelConfig, schema: FeatureSchema) -> tuple[list[str], dict[str, str]]:
+    """The candidates to fit, simplest first, and why the others of ``all`` are left out.
+
+    Raises:
+        UsageError: one that was asked for by name needs what the examples lack.
+    """
+    if config.candidates != ALL:
+        wanted = in_order(config.candidates)
+        for name in wanted:
+            if reason := _lacks(name, schema):
+                raise UsageError(f"candidate {name} cannot be trained: {reason}; declare it, or leave {name} out.")
+        return wanted, {}
+    everything = in_order([*BASELINES, config.encoder, BLEND])
+    left_out = {name: reason for name in everything if (reason := _lacks(name, schema))}
+    kept = [name for name in everything if name not in left_out]
+    return [name for name in kept if name != BLEND or len(kept) > 2], left_out
+
+
+def _lacks(name: str, schema: FeatureSchema) -> str:
+    """What a candidate needs and the examples do not have; empty where it has all."""
+    if name == "bgnbd" and (missing := missing_numbers(schema, bgnbd.FEATURES)):
+        return f"the examples have no feature {', '.join(missing)}"
+    if name == "recency" and recency_feature(schema) is None:
+        return f"the examples have no feature {' or '.join(RECENCY_FEATURES)}"
+    if name == "gbdt" and not schema.inputs:
+        return "the examples have no numeric or categorical feature"
+    return ""
+
+
+def fit_candidate(name: str, data: FitData) -> Fitted:
+    """Fit one candidate; all ranks call this in the same order.
+
+    Raises:
+        ContractError: the rows do not allow it, or a loss diverged.
+    """
+    return _network(name, data) if name not in _FITS else _scored(name, _FITS[name](data), data)
+
+
+def _scored(name: str, files: Files, data: FitData) -> Fitted:
+    """The candidate read back from its files, as scoring will read it."""
+    runtime = Runtime(data.schema, data.config, data.config.cores_per_rank, data.config.batch_size)
+    return Fitted(files, load_scorer(name, files, runtime)(data.validation.encoded))
+
+
+def _recency(data: FitData) -> Files:
+    train = data.train
+    model = fit_recency(train.encoded, data.schema, train.labels, train.weights, data.collective.sum)
+    return {"recency.json": model.to_json()}
+
+
+def _naive_bayes(data: FitData) -> Files:
+    model = fit_naive_bayes(data.train.labelled(), data.config.naive_bayes_bins, data.collective.sum)
+    return {"naive_bayes.json": model.to_json(data.schema.inputs)}
+
+
+def _logistic(data: FitData) -> Files:
+    return {"logistic.json": data.logistic.to_json(data.schema.inputs)}
+
+
+def _bgnbd(data: FitData) -> Files:
+    train, total = data.train, data.collective.sum
+    customers = is_customer(train.encoded, data.schema)
+    strangers = train.weights * ~customers
+    known, others, bought = total(np.array([train.weights @ customers, strangers.sum(), strangers @ train.labels]))
+    if known <= 0:
+        raise ContractError(
+            "candidate bgnbd needs users who have bought before, and the training split has none: leave it out of "
+            "model.candidates, or train on later dates."
+        )
+    model = fit_bgnbd(histories(train.encoded, data.schema, train.weights), total)
+    rate = (bought + 1.0) / (others + 2.0)
+    return {"bgnbd.json": PurchaseHistory(model, data.horizon_days, float(rate)).to_json()}
+
+
+def _gbdt(data: FitData) -> Files:
+    """Rank 0 reads a bounded sample and grows the trees; the others are given their texts."""
+    counts = data.table.count("train", data.collective.rank, data.collective.size, data.collective.sum)
+    texts: list[str] = []
+    if data.collective.rank == 0:
+        slices = sample_of_rows(counts, data.config.gbdt_max_rows)
+        sample = read_slices(data.table, "train", slices, data.schema)
+        texts = list(grow_boosters(sample.labelled(), sample.buckets, data.config))
+    shared = [share_text(texts[n] if texts else "", data.collective) for n in range(data.config.gbdt_bag)]
+    return tree_files(shared)
+
+
+def share_text(text: str, collective: Collective) -> str:
+    """Rank 0's text on every rank; the others' is not looked at."""
+    own = np.frombuffer(text.encode(), np.uint8) if collective.rank == 0 else np.zeros(0, np.uint8)
+    length = int(collective.sum(np.array([float(len(own))]))[0])
+    padded = np.pad(own, (0, length - len(own))).astype(np.float64)
+    return collective.sum(padded).astype(np.uint8).tobytes().decode()
+
+
+def _network(name: str, data: FitData) -> Fitted:
+    from intent_spark.training.loop_net import RankData, fit_network, new_network, start_from_logistic
+
+    config = data.config.model_copy(update={"encoder": name})
+    logistic = data.logistic
+    network = new_network(data.schema, config)
+    start_from_logistic(network, logistic)
+    shares = RankData(data.train, data.validation, data.total_train_rows)
+    trained = fit_network(network, shares, config, data.collective)
+    return Fitted(
+        files={WEIGHTS: weights_to_npz(trained.weights)},
+        validation_logits=trained.validation_logits,
+        history=[asdict(epoch) for epoch in trained.epochs],
+        best_epoch=trained.best_epoch,
+    )
+
+
+_FITS: dict[str, Callable[[FitData], Files]] = {
+    "recency": _recency,
+    "naive_bayes": _naive_bayes,
+    "bgnbd": _bgnbd,
+    "logistic": _logistic,
+    "gbdt": _gbdt,
+}
