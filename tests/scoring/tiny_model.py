@@ -26,16 +26,16 @@ SCHEMA = FeatureSchema(
 )
 
 
-def register(models: Path, definition: str, horizon: int = 3, auc: float = 0.7) -> Path:
+def register(models: Path, definition: str, horizon: int = 3, auc: float = 0.7, seed: int = 1) -> Path:
     """Save a model of ``SCHEMA`` and make it the live one."""
-    sizes = {"embedding_size": 2, "hidden_units": 2, "dense_units": [2], "max_length": 8, "hashed_sequences": []}
+    sizes = {"embedding_size": 2, "hidden_units": 2, "dense_units": [8], "max_length": 8, "hashed_sequences": []}
     config = load_settings().model.model_copy(update=sizes)
     lineage = {
         "definition_hash": definition, "horizon_days": horizon, "splits": {"2026-03-01": "train", "2026-03-04": "validation"}, "table_versions": {"events": 0},
         "label_event_types": ["purchase"],
         "code_version": "0",
     }  # fmt: skip
-    keras.utils.set_random_seed(1)  # two units may both be dead by chance, and all users alike then
+    keras.utils.set_random_seed(seed)  # by chance all units may be dead, and all users alike
     model = TrainedModel(
         weights=get_weights(build_network(SCHEMA, config)),
         schema=SCHEMA,
