@@ -112,7 +112,7 @@ def _every_user_is_scored(shop: JobContext, version: str) -> None:
 def _only_the_own_partition_changes(shop: JobContext, models: Path) -> None:
     """Another model makes scores stale; scored again, one day's files change."""
     before = files_by_partition(shop.lakehouse, "scores")
-    register(models, definition_hash(FEATURES), auc=0.9)
+    register(models, definition_hash(FEATURES), auc=0.9, seed=2)
     assert state(ScoreUsers(), shop, "--as-of", "2026-03-07") == ["stale"]
     run(ScoreUsers(), shop, "--as-of", "2026-03-07")
     after = files_by_partition(shop.lakehouse, "scores")
