@@ -35,11 +35,12 @@ def _windowed(features: FeaturesConfig) -> list[str]:
     ]
     for feature in features.windowed:
         names = ", ".join(f"`{name}`" for window in feature.windows for name in feature.columns(window))
-        lines.append(f"| {names} | {_made_of(feature)} | {feature.unit} | {feature.owner} | {feature.description} |")
+        lines.append(f"| {names} | {made_of(feature)} | {feature.unit} | {feature.owner} | {feature.description} |")
     return [*lines, ""]
 
 
-def _made_of(feature: WindowedFeature) -> str:
+def made_of(feature: WindowedFeature) -> str:
+    """How a feature comes from events, in one phrase."""
     types = ", ".join(feature.event_types) or "all events"
     value = f" of `{feature.value}`" if feature.value else ""
     parts = [f"{feature.aggregate}{value}", f"over {types}"]

@@ -19,6 +19,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from intent_spark.lakehouse.contract import Column
+from intent_spark.reports.feature_plots import choose_bins, span
 
 RELATIVE_ERROR = 0.01
 LOG_GAMMA = math.log((1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR))
@@ -138,6 +139,30 @@ def _quantiles(numbers: list[tuple[int, int]]) -> list[float]:
     ends = np.cumsum([n for _, n in numbers])
     ranks = [q * (ends[-1] - 1) for q in QUANTILES]
     return [middle(numbers[int(np.searchsorted(ends, rank, side="right"))][0]) for rank in ranks]
+
+
+def histogram(sketch: Sketch) -> list[tuple[str, float]]:
+    """Bars for a person: of words the most frequent, of numbers equal bins; each with its share of all that is known.
+
+    What lies above the 99th of a hundred counts into the last bar, so that a long tail does not flatten the rest.
+    """
+    known = sum(n for key, n in sketch.items() if key != NULL)
+    numbers = sorted((int(key), n) for key, n in sketch.items() if key != NULL and not key.startswith("="))
+    if not numbers:
+        return [(word, n / known) for word, n in statistics(sketch).top]
+    quantiles = _quantiles(numbers)
+    values = np.array([middle(index) for index, _ in numbers])
+    whole = bool(np.isclose(values, np.round(values), rtol=RELATIVE_ERROR).all())
+    low, median, high = (quantiles[place] for place in (0, 4, 7))
+    if whole:
+        low, median, high = (round(value) for value in (low, median, high))
+    chosen = choose_bins(low, median, high, whole)
+    edges = np.array(chosen.edges())
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges, weights=[n for _, n in numbers])
+    # A bar of whole numbers reaches from one half before its first to one half behind its last.
+    half = 0.5 if whole and not chosen.log else 0.0
+    ends = zip(edges[:-1] + half, edges[1:] - half, strict=True)
+    return [(span(*end), float(n) / known) for end, n in zip(ends, counts, strict=True)]
 
 
 def added(parts: Iterable[Sketch]) -> dict[str, int]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from intent_spark.models import metrics
 from intent_spark.models.metrics import Metrics, ScoreHistogram
 from intent_spark.reports import plots
+from intent_spark.reports.page import fill, write_page
 from intent_spark.reports.table import Table, format_cell, table
 
 FILE_NAME = "index.html"
@@ -91,13 +89,10 @@ def metric_rows(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
 
 def render(page: EvaluationPage) -> str:
     """The page as HTML; equal pages give equal text. Raises ValueError if a candidate cannot be evaluated."""
-    source = resources.files(__package__).joinpath("evaluation.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     rows = metric_rows(page.candidates)
     last_day = page.as_of + timedelta(days=page.horizon_days - 1)
-    return environment.from_string(source).render(
+    return fill(
+        "evaluation.html.j2",
         page=page,
         last_day=last_day,
         cards=_cards(page, rows[0]),
@@ -111,16 +106,7 @@ def render(page: EvaluationPage) -> str:
 
 def write(page: EvaluationPage, folder: Path | str) -> Path:
     """Write ``index.html`` into ``folder`` (made if missing) in one step and give back its path."""
-    target = Path(folder) / FILE_NAME
-    text = render(page)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{FILE_NAME}.{os.getpid()}")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return target
+    return write_page(render(page), Path(folder) / FILE_NAME)
 
 
 def _picked(figure: Metrics) -> dict[str, float]:

@@ -17,6 +17,7 @@ from intent_spark.profiles.statistics import (
     QUANTILES,
     added,
     bins,
+    histogram,
     middle,
     population_stability,
     sketches,
@@ -61,6 +62,24 @@ def test_stability_index() -> None:
         2 * 0.8 * math.log(9), rel=0.01
     )
     assert population_stability({"=new": 5}, {"=a": 5}) > 5, "a value never met before"
+
+
+def test_bars_of_whole_numbers_have_a_number_each() -> None:
+    """A hundred values from 0 to 3, a fifth of the users without one, and one far away that stretches nothing."""
+    values = [0.0] * 40 + [1.0] * 30 + [2.0] * 20 + [3.0] * 9 + [5000.0]
+    bars = histogram(sketch_of(values) | {NULL: 25})
+    assert [label for label, _ in bars] == ["0", "1", "2", "3"]
+    assert [share for _, share in bars] == pytest.approx([0.40, 0.30, 0.20, 0.10])
+
+
+@given(st.lists(numbers, min_size=1, max_size=60))
+def test_every_known_value_is_in_one_bar(values: list[float]) -> None:
+    assert sum(share for _, share in histogram(sketch_of(values) | {NULL: 3})) == pytest.approx(1)
+
+
+def test_bars_of_words_are_the_most_frequent_ones() -> None:
+    assert histogram({"=a": 3, "=b": 6, NULL: 90}) == [("b", pytest.approx(2 / 3)), ("a", pytest.approx(1 / 3))]
+    assert histogram({NULL: 4}) == []
 
 
 def test_frequent_numbers_are_told_as_whole_ones() -> None:
