@@ -130,3 +130,8 @@ def test_cdnow(context: JobContext, ingest: Ingest) -> None:
     assert row["quarantined"] == 0
     assert row["accepted"] == len(set(rows))
     assert row["duplicate"] == len(rows) - len(set(rows))
+    events = context.lakehouse.read("events")
+    spent, items = events.selectExpr("sum(price * quantity)", "sum(quantity)").first() or (0, 0)
+    assert items == sum(int(number) for _, _, number, _ in set(rows))
+    # The price of an item is the mean of its order, to the cent: half a cent an item, at most, is lost or won.
+    assert abs(spent - sum(round(float(amount) * 100) for *_, amount in set(rows))) <= items / 2
