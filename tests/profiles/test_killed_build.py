@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 from intent_spark.config.loading import conf_dir
 from intent_spark.lakehouse.lakehouse import Lakehouse
 from tests.integration.conftest import start_job
-from tests.profiles.frames import add_events, bytes_by_partition, day, small_features, windowed
+from tests.profiles.frames import add_events, at, bytes_by_partition, day, small_features, windowed
 from tests.profiles.naive_oracle import Shop
 from tests.profiles.test_against_oracle import long_histories
 
@@ -83,7 +83,8 @@ def kill_after(warehouse: Path, log: Path, told: int, delay: float) -> bool:
 def test_killed_at_random_points(spark: SparkSession, tmp_path: Path, small_conf: None) -> None:
     """Each run goes on from where the last one was killed, and is killed in turn."""
     rng, whole, broken = random.Random(5), tmp_path / "whole", tmp_path / "broken"
-    add_events(Lakehouse(spark, str(whole)), long_histories(6, day("2026-03-20"), Shop("UTC")), "b1")
+    recent = [e for e in long_histories(6, day("2026-03-20"), Shop("UTC")) if e.time >= at("2026-03-08")]
+    add_events(Lakehouse(spark, str(whole)), recent, "b1")
     shutil.copytree(whole, broken)
     count = run_to_end(whole, tmp_path / "log")
     killed = [
