@@ -1,4 +1,4 @@
-"""build_profiles killed at random points and run again: the same days byte for byte, the same snapshots row for row."""
+"""build_profiles killed at random points and run again: the same bytes of data as a run that nobody disturbed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ import subprocess
 import time
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import yaml
 from pyspark.sql import SparkSession
 
 from intent_spark.config.loading import conf_dir
 from intent_spark.lakehouse.lakehouse import Lakehouse
-from tests.integration.conftest import rows, start_job
+from tests.integration.conftest import start_job
 from tests.profiles.frames import add_events, at, bytes_by_partition, day, small_features, windowed
 from tests.profiles.naive_oracle import Shop
 from tests.profiles.test_against_oracle import long_histories
@@ -94,6 +93,5 @@ def test_killed_at_random_points(spark: SparkSession, tmp_path: Path, small_conf
     assert any(killed), "no run was killed before its end"
     run_to_end(broken, tmp_path / "last")
     undisturbed, resumed = Lakehouse(spark, str(whole)), Lakehouse(spark, str(broken))
-    assert bytes_by_partition(resumed, "user_days") == bytes_by_partition(undisturbed, "user_days")
-    for table in ("profile_states", "profiles", "profile_stats"):
-        pd.testing.assert_frame_equal(rows(resumed, table), rows(undisturbed, table), obj=table)
+    for table in ("user_days", "profile_states", "profiles", "profile_stats"):
+        assert bytes_by_partition(resumed, table) == bytes_by_partition(undisturbed, table), table
