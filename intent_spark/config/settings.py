@@ -37,9 +37,11 @@ class EventsSettings(Strict):
 
 
 class ProfilesSettings(Strict):
-    """What is made beside the profiles."""
+    """How profiles are laid out, and what is made beside them."""
 
     statistics: bool = Field(description="measure each snapshot: quantiles, shares, stability; a pass over its rows")
+    keep_states: PositiveInt = Field(description="dates whose states are kept, the newest, for later ones to roll from")
+    rows_per_file: PositiveInt = Field(description="about how many rows one file of user_days holds")
 
 
 class ExamplesSettings(Strict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,12 @@ class Lakehouse:
         """The table's newest version."""
         return max(table_versions(self.spark, self.path(name)))
 
+    def version_before(self, name: str, instant: datetime) -> int:
+        """The last version committed before an instant; the first one, empty, where there was none yet."""
+        history = DeltaTable.forPath(self.spark, self.path(name)).history()
+        newest = history.where(F.col("timestamp") < F.lit(instant)).agg(F.max("version")).collect()[0][0]
+        return min(table_versions(self.spark, self.path(name))) if newest is None else int(newest)
+
     def read(self, name: str, version: int | None = None) -> DataFrame:
         """The table, at a version if one is given."""
         reader = self.spark.read.format("delta")
@@ -119,6 +125,10 @@ class Lakehouse:
         writer = contract.select(frame).write.format("delta").mode("overwrite")
         writer = writer.option("replaceWhere", f"{column} in ({wanted})").option("userMetadata", build.to_json())
         writer.save(self.path(contract.name))
+
+    def drop(self, name: str, column: str, days: Iterable[date]) -> None:
+        """Take whole partitions out of the newest version; earlier versions still hold them."""
+        DeltaTable.forPath(self.spark, self.path(name)).delete(F.col(column).isin(list(days)))
 
     def overwrite(self, frame: DataFrame, name: str, partition_by: tuple[str, ...], build: Build) -> None:
         """Replace the whole table, schema included; earlier versions stay readable."""

@@ -56,7 +56,7 @@ class ShowStatus(Job):
 def _table_row(context: JobContext, name: str, column: str) -> dict[str, Any]:
     per_day = context.lakehouse.read(name).groupBy(column).count().orderBy(column).collect()
     days = [row[column] for row in per_day]
-    holes = _holes(days) if column == "event_date" else []
+    holes = _holes(days) if name == "events" else []  # user_days holds the days that were asked for
     return {
         "table": name,
         "version": context.lakehouse.version(name),

@@ -30,6 +30,8 @@ from intent_spark.profiles.state import build_state
 from intent_spark.profiles.user_days import reads_items, user_days, with_items
 
 JOB = "build_profiles"
+# What a strategy read and took: {"strategy": …, "rows": …, "seconds": …}.
+Cost = dict[str, float | str]
 
 
 class ProfileTables:
@@ -52,12 +54,13 @@ class ProfileTables:
         for contract in (states_contract(self.features), self.profiles):
             self.lakehouse.create(contract)
 
-    def write_days(self, days: list[date]) -> tuple[int, int]:
-        """Replace some days of ``user_days``; gives rows read and rows written."""
+    def write_days(self, days: list[date], files: int) -> tuple[int, int]:
+        """Replace some days of ``user_days``, each in so many files; gives rows read and rows written."""
         contract, lakehouse = user_days_contract(self.features), self.lakehouse
         lakehouse.create(contract)
         events = self.events().where(F.col("event_date").isin(days))
-        built = user_days(events, self.features).repartition("event_date").sortWithinPartitions("user_id")
+        place = F.pmod(F.xxhash64("user_id"), F.lit(files))
+        built = user_days(events, self.features).repartition("event_date", place).sortWithinPartitions("user_id")
         build = Build(JOB, [d.isoformat() for d in days], self.inputs, details={"columns": kept_in_days(self.features)})
         lakehouse.replace(built, contract, "event_date", days, build)
         written = lakehouse.read(contract.name).where(F.col("event_date").isin(days))
@@ -85,10 +88,10 @@ class ProfileTables:
         state = state.withColumn("as_of", F.lit(way.as_of)).sortWithinPartitions("user_id")
         self.lakehouse.replace(state, contract, "as_of", [way.as_of], build)
 
-    def write_profiles(self, as_of: date, cost: dict[str, float | str] | None) -> int:
+    def write_profiles(self, as_of: date, costs: list[Cost]) -> int:
         """Replace the profiles of one date by those of its state; gives their number."""
         profiles = profiles_of(self.state(as_of), self.users(as_of), self.features, as_of, self.zone)
-        details = {"features": feature_hashes(self.features)} | ({"cost": cost} if cost else {})
+        details = {"features": feature_hashes(self.features), "costs": costs}
         build = Build(JOB, [as_of.isoformat()], self.inputs, definition_hash(self.features), details)
         self.lakehouse.replace(profiles.sortWithinPartitions("user_id"), self.profiles, "as_of", [as_of], build)
         return self.lakehouse.read(self.profiles.name).where(F.col("as_of") == F.lit(as_of)).count()
@@ -96,6 +99,13 @@ class ProfileTables:
     def state(self, as_of: date) -> DataFrame:
         """The stored state of a date."""
         return self.lakehouse.read("profile_states").where(F.col("as_of") == F.lit(as_of))
+
+    def prune_states(self, keep: int) -> int:
+        """Keep the states of the newest dates only; gives how many were dropped."""
+        old = sorted(_by_day(self.lakehouse, "profile_states"))[:-keep]
+        if old:
+            self.lakehouse.drop("profile_states", "as_of", old)
+        return len(old)
 
     def users(self, as_of: date) -> DataFrame | None:
         """The users' attributes as they were at a date; None where the shop has none."""
@@ -105,14 +115,15 @@ class ProfileTables:
 def holdings(
     lakehouse: Lakehouse, features: FeaturesConfig, touched: dict[date, int], unbuilt: Iterable[date]
 ) -> Holdings:
-    """What planning asks of the tables; a day that is to be built is as large as its events."""
-    rows = event_rows(lakehouse)
-    days = {day: Size(*size) for day, size in _by_day(lakehouse, "user_days").items()}
-    days |= {day: Size(rows.get(day, 0), 0) for day in unbuilt}
-    bases, spoilt = judge_states(lakehouse.newest_builds("profile_states"), features, touched)
-    states = {day: Size(*size) for day, size in _by_day(lakehouse, "profile_states").items()}
-    return Holdings(touched, days, states, bases, spoilt)
+    """What planning asks of the tables."""
+    states = _by_day(lakehouse, "profile_states")
+    builds = {
+        day: b for day, b in lakehouse.newest_builds("profile_states").items() if date.fromisoformat(day) in states
+    }
+    bases, spoilt = judge_states(builds, features, touched)
+    events = event_rows(lakehouse)
+    return Holdings(touched, _by_day(lakehouse, "user_days"), events, frozenset(unbuilt), states, bases, spoilt)
 
 
-def _by_day(lakehouse: Lakehouse, table: str) -> dict[date, tuple[int, int]]:
-    return {date.fromisoformat(day): size for day, size in lakehouse.partition_sizes(table).items()}
+def _by_day(lakehouse: Lakehouse, table: str) -> dict[date, Size]:
+    return {date.fromisoformat(day): Size(*size) for day, size in lakehouse.partition_sizes(table).items()}
