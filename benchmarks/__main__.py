@@ -7,16 +7,16 @@ import os
 import platform
 import sys
 
-from benchmarks import profiles, simulation
+from benchmarks import ingestion, profiles, simulation
 
-BENCHMARKS = {"simulation": lambda _: simulation.main(), "profiles": profiles.main}
+BENCHMARKS = {"simulation": lambda _: simulation.main(), "ingestion": ingestion.main, "profiles": profiles.main}
 
 
 def main(words: list[str]) -> int:
     """Run the benchmarks and print their figures with the machine they were measured on."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all if none is named")
-    parser.add_argument("--events", type=int, default=50_000_000, help="events of the profiles' benchmark (50 million)")
+    parser.add_argument("--events", type=int, help="events (default: 20 million to ingest, 50 million to profile)")
     options = parser.parse_args(words)
     unknown = sorted(set(options.names) - set(BENCHMARKS))
     if unknown:

@@ -16,6 +16,7 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from benchmarks.memory import forget_peak, peak_gigabytes
 from intent_spark.config.features import FeaturesConfig
 from intent_spark.config.loading import load_settings
 from intent_spark.lakehouse.session import spark_session
@@ -36,10 +37,12 @@ SUMS = {
     "quantity": ("purchase", "quantity"),
 }  # fmt: skip
 PARTITIONS = 64
+EVENTS = 50_000_000
 
 
-def main(events: int) -> None:
+def main(wanted: int | None = None) -> None:
     """Print a row for each way to the snapshot."""
+    events = wanted or EVENTS
     with tempfile.TemporaryDirectory() as folder:
         spark = _session(folder)
         bench = _Bench(spark, Path(folder), events)
@@ -129,13 +132,13 @@ class _Bench:
 
     def _timed(self, way: str, work: Callable[[Path], None], snapshot: bool = True) -> dict[str, object]:
         out = self.folder / f"result-{len(self.results)}"
-        _forget_peak(self.spark)
+        forget_peak(self.spark)
         started = time.perf_counter()
         work(out)
         seconds = time.perf_counter() - started
         if snapshot:
             self.results[way] = out
-        return {"way": way, "seconds": round(seconds, 2), "peak GB": round(_peak_gigabytes(self.spark), 1)}
+        return {"way": way, "seconds": round(seconds, 2), "peak GB": round(peak_gigabytes(self.spark), 1)}
 
     @staticmethod
     def _write(frame: DataFrame, out: Path) -> None:
@@ -197,21 +200,3 @@ class _Bench:
             assert row == first, (
                 f"{way} differs: {[(n, row[n], first[n]) for n in first if row.get(n) != first[n]][:3]}"
             )
-
-
-def _java(spark: SparkSession) -> int:
-    return int(spark.sparkContext._jvm.java.lang.ProcessHandle.current().pid())  # type: ignore[union-attr]
-
-
-def _forget_peak(spark: SparkSession) -> None:
-    for process in (_java(spark), os.getpid()):
-        Path(f"/proc/{process}/clear_refs").write_text("5")
-
-
-def _peak_gigabytes(spark: SparkSession) -> float:
-    """The most memory that Java and Python held since it was forgotten, in GB."""
-    total = 0
-    for process in (_java(spark), os.getpid()):
-        status = Path(f"/proc/{process}/status").read_text()
-        total += next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-    return total / 1e6

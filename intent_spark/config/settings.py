@@ -32,6 +32,7 @@ class EventsSettings(Strict):
 
     lookback_days: PositiveInt = Field(description="days around a batch in which a known event id is looked for")
     future_tolerance_hours: int = Field(ge=0, description="how far event_time may lie after ingest_time")
+    horizon_days: PositiveInt | None = Field(description="how far event_time may lie before ingest_time; null: any")
     max_bad_share: float = Field(ge=0, le=1, description="share of refused rows above which a batch is refused whole")
     rows_per_file: PositiveInt = Field(description="about how many events one file of a day holds")
 

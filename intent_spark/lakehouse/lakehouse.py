@@ -15,6 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from intent_spark.config.errors import ContractError, UsageError
+from intent_spark.lakehouse.conflicts import retried
 from intent_spark.lakehouse.contract import TableContract
 from intent_spark.lakehouse.files import table_versions
 
@@ -80,6 +81,9 @@ class Lakehouse:
         Raises:
             ContractError: the table has a column of another type.
         """
+        retried(lambda: self._create(contract, properties))
+
+    def _create(self, contract: TableContract, properties: dict[str, str] | None) -> None:
         if self.exists(contract.name):
             self._add_columns(contract)
             return
@@ -139,7 +143,7 @@ class Lakehouse:
         writer = writer.option("txnAppId", f"{contract.name}:{batch_id}").option("txnVersion", 0)
         if build:
             writer = writer.option("userMetadata", build.to_json())
-        writer.save(self.path(contract.name))
+        retried(lambda: writer.save(self.path(contract.name)))
 
     def builds(self, name: str) -> list[tuple[int, Build]]:
         """The recorded commits of a table, newest first, as (version, build)."""

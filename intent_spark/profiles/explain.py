@@ -68,13 +68,11 @@ def known_at(as_of: date | str, instant: datetime, warehouse: str = "warehouse")
     Raises:
         UsageError: the instant has no zone.
     """
-    if instant.tzinfo is None:
-        raise UsageError(f"instant {instant} has no zone; write datetime(2026, 4, 23, tzinfo=UTC).")
     features = load_settings().features
     tables, day = _tables(warehouse, features), _day(as_of)
-    before = (F.col("event_date") < F.lit(day)) & (F.col("ingest_time") < F.lit(instant))
+    events = tables.events(known_at=instant).where(F.col("event_date") < F.lit(day))
     way = find_way(Slots(features), day, None)
-    state = build_state(EventDays(tables.events().where(before)), features, way, tables.zone)
+    state = build_state(EventDays(events), features, way, tables.zone)
     return profiles_contract(features).select(profiles_of(state, tables.users(day), features, day, tables.zone))
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from intent_spark.config.features import FeaturesConfig
 from intent_spark.lakehouse.lakehouse import Build, Lakehouse
-from intent_spark.lakehouse.shop import event_rows, recorded_shop
+from intent_spark.lakehouse.shop import event_rows, read_events, recorded_shop
 from intent_spark.profiles.contract import (
     definition_hash,
     feature_hashes,
@@ -40,9 +40,9 @@ class ProfileTables:
         self.zone = recorded_shop(lakehouse).time_zone
         self.profiles = replace(profiles_contract(features), name=profiles)
 
-    def events(self) -> DataFrame:
-        """The events, with their items' columns where a declaration reads them."""
-        events = self.lakehouse.read("events", self.inputs["events"])
+    def events(self, known_at: datetime | None = None) -> DataFrame:
+        """The events, all or as known at an instant, with their items' columns where a declaration reads them."""
+        events = read_events(self.lakehouse, self.inputs["events"], known_at)
         if not reads_items(self.features):
             return events
         return with_items(events, self.lakehouse.read("items", self.inputs["items"]))
