@@ -24,6 +24,7 @@ from intent_spark.lakehouse.job import (
 )
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.lakehouse import Build
+from intent_spark.lakehouse.quality import check_gates
 from intent_spark.lakehouse.shop import data_range, touched_days
 from intent_spark.profiles.contract import definition_hash, feature_hashes
 from intent_spark.profiles.declarations import check_declarations
@@ -75,6 +76,7 @@ class BuildProfiles(Job):
         check_declarations(context.spark, features)
         wanted = _wanted_dates(options)
         _check_dates(context, wanted)
+        check_gates(lakehouse, max(wanted))
         touched = touched_days(lakehouse)
         days = {} if options.strategy == "direct" else day_items(context, touched, max(wanted))
         snapshots = snapshot_items(context, touched, wanted)
@@ -142,7 +144,8 @@ def _input_versions(context: JobContext, plan: Plan) -> dict[str, int]:
     if reads_items(context.settings.features):
         lakehouse.require("items", "ingest_items")
     dimensions = ["users"] + (["items"] if reads_items(context.settings.features) else [])
-    return {"events": plan.inputs["events"]} | {t: lakehouse.version(t) for t in dimensions if lakehouse.exists(t)}
+    events = lakehouse.newest_equal("events", plan.inputs["events"])
+    return {"events": events} | {t: lakehouse.version(t) for t in dimensions if lakehouse.exists(t)}
 
 
 def _ways(
@@ -166,6 +169,8 @@ def _build_days(tables: ProfileTables, days: list[date]) -> int:
         chunk = days[start : start + DAYS_PER_COMMIT]
         with step("build_profiles.user_days", first=chunk[0], last=chunk[-1], days=len(chunk)) as counts:
             counts["events"], counts["rows"] = tables.write_days(chunk)
+            if reads_items(tables.features):
+                counts["unknown_items"] = tables.unknown_items(chunk)
             total += counts["events"]
     return total
 
@@ -193,6 +198,8 @@ def _build_snapshot(tables: ProfileTables, snapshot: Snapshot) -> int:
         seconds = time.monotonic() - started
         cost: dict[str, float | str] = {"strategy": snapshot.strategy, "rows": reads.rows, "seconds": seconds}
         counts["rows"] = tables.write_profiles(as_of, cost)
+        if tables.features.user:
+            counts["unknown_users"] = tables.unknown_users(as_of)
     return int(counts["rows"])
 
 
