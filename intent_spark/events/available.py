@@ -84,7 +84,8 @@ def _stream(context: JobContext, options: Namespace, mapping: SourceMapping) -> 
             return kafka.stream(context.spark, mapping.kafka, options.per_batch)
         except AnalysisException as error:
             raise UsageError(
-                f"source {options.source} reads a topic, and Spark's connector was not found; run 'tools/setup.sh kafka' once."
+                f"source {options.source} reads a topic, and Spark's connector for it is missing: "
+                "run 'tools/setup.sh kafka' once."
             ) from error
     folder = f"{options.input.rstrip('/')}/{mapping.path}".rstrip("/")
     return new_files(context.spark, folder, options.per_batch)
