@@ -12,11 +12,12 @@ from pyspark.sql import SparkSession
 
 from intent_spark.config.errors import ContractError, UsageError
 from intent_spark.events.job import IngestEvents
-from intent_spark.lakehouse.job import Job, JobContext, execute
+from intent_spark.lakehouse.job import Job, JobContext, Plan, execute
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.lakehouse import Lakehouse
 from intent_spark.lakehouse.quality import failed_gates, gate_history
 from intent_spark.pipeline.options import build_parser
+from intent_spark.pipeline.status import ShowStatus
 from intent_spark.profiles.job import BuildProfiles
 from tests.profiles.test_build_profiles import few_features, quiet_settings
 
@@ -52,6 +53,12 @@ def ingest(context: JobContext, file: Path, *words: str) -> Outcome:
     return run(IngestEvents(), context, "--source", "till", "--input", str(file), *words)
 
 
+def dry_run(context: JobContext, file: Path) -> Plan:
+    job = IngestEvents()
+    options = build_parser(job).parse_args(["--source", "till", "--input", str(file), "--dry-run"])
+    return job.plan(context, options)
+
+
 def accept(context: JobContext, *words: str) -> Outcome:
     return run(IngestEvents(), context, *words)
 
@@ -75,7 +82,9 @@ def shop(spark: SparkSession, till: Path, tmp_path: Path) -> JobContext:
     return JobContext(settings, spark, Lakehouse(spark, str(tmp_path / "warehouse")))
 
 
-def test_a_day_is_held_back_until_somebody_lets_it_pass(shop: JobContext, write_till: WriteTill) -> None:
+def test_a_day_is_held_back_until_somebody_lets_it_pass(
+    shop: JobContext, write_till: WriteTill, capsys: pytest.CaptureFixture[str]
+) -> None:
     usual = [sale(n, day) for day in MONDAYS[:4] for n in range(10)]
     ingest(shop, write_till("usual.csv", *usual))
     assert figures(shop, MONDAYS[0])["low_volume"] == (None, "open"), "nothing is usual yet"
@@ -84,7 +93,13 @@ def test_a_day_is_held_back_until_somebody_lets_it_pass(shop: JobContext, write_
     assert build(shop, before).status == "succeeded"
 
     thin = [sale(n, MONDAYS[4], **({} if n else {"item": ""})) for n in range(3)]
-    ingest(shop, write_till("thin.csv", *thin, sale(9, MONDAYS[4], what="steal")))
+    file = write_till("thin.csv", *thin, sale(9, MONDAYS[4], what="steal"))
+    version = shop.lakehouse.version("events")
+    shown = dry_run(shop, file).report.splitlines()
+    assert shown[0].startswith("fail     gate 2026-02-02  low_volume 0.7 (warn above 0.3, fail above 0.6)")
+    assert shown[-1] == "gates: 1 judged on 1 days, 1 beyond a limit"
+    assert shop.lakehouse.version("events") == version, "a dry run writes nothing"
+    ingest(shop, file)
     assert figures(shop, MONDAYS[4])["low_volume"] == (pytest.approx(0.7), "fail")
     assert figures(shop, MONDAYS[4])["null_share.item_id"] == (None, "open"), "three events are too few"
     tuesday = MONDAYS[4] + timedelta(days=1)
@@ -96,13 +111,16 @@ def test_a_day_is_held_back_until_somebody_lets_it_pass(shop: JobContext, write_
         build(shop, tuesday)
     assert caught.value.exit_code == 3
     assert build(shop, before).status == "nothing_to_do", "days before it go on"
+    run(ShowStatus(), shop)
+    assert "failed quality gates:\n  2026-02-02 low_volume 0.7 above 0.6 (source till)" in capsys.readouterr().out
 
     with pytest.raises(
         UsageError, match="--accept-gate 2026-02-02:top_user: no such gate has failed and waits; waiting"
     ):
         accept(shop, "--accept-gate", "2026-02-02:top_user", "--by", "ann")
+    nameless = build_parser(IngestEvents()).parse_args(["--accept-gate", "2026-02-02:low_volume"])
     with pytest.raises(UsageError, match="--accept-gate needs --by NAME"):
-        accept(shop, "--accept-gate", "2026-02-02:low_volume")
+        IngestEvents().check_options(nameless)
     accept(shop, "--accept-gate", "2026-02-02:low_volume", "--by", "ann", "--because", "shop closed at noon")
     kept = shop.lakehouse.read("gate_acceptances").collect()
     assert [(r["gate"], r["accepted_by"], r["because"]) for r in kept] == [("low_volume", "ann", "shop closed at noon")]
@@ -137,6 +155,17 @@ def test_users_above_the_daily_cap_are_listed_kept_and_counted_up_to_it(
     assert shop.lakehouse.read("heavy_users").where("events = 8").count() == 1
     build(shop, other)
     assert {r["user_id"]: r["n_7d"] for r in shop.lakehouse.read("profiles").collect()}["bot"] == 3
+
+
+def test_a_replay_takes_its_rows_out_of_the_unknown_types(shop: JobContext, write_till: WriteTill, till: Path) -> None:
+    day = MONDAYS[0]
+    file = write_till("new.csv", *[sale(n, day) for n in range(4)], *[sale(n, day, what="gift") for n in (5, 6)])
+    ingest(shop, file)
+    assert figures(shop, day)["unknown_types"] == (pytest.approx(2 / 6), "fail")
+    till.write_text(till.read_text().replace("sale: purchase", "sale: purchase, gift: purchase"))
+    run(IngestEvents(), shop, "--replay", "--reason", "unknown_event_type")
+    assert figures(shop, day)["unknown_types"] == (0.0, "pass")
+    assert failed_gates(shop.lakehouse) == []
 
 
 def test_a_day_that_still_runs_is_judged_once_it_is_over(
