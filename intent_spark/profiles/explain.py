@@ -110,7 +110,7 @@ def explain(user: str, as_of: date | str, warehouse: str = "warehouse") -> pd.Da
     values = profile.first()
     if values is None:
         raise UsageError(f"user {user} has no event before {day} in warehouse {tables.lakehouse.root}.")
-    mine = tables.events().where((F.col("user_id") == user) & (F.col("event_date") < F.lit(day)))
+    mine = tables.events(only=(F.col("user_id") == user) & (F.col("event_date") < F.lit(day)))
     counted = _counted(mine, features)
     rows = [
         _windowed(feature, window, name, values, counted[feature.title], day)
@@ -158,7 +158,7 @@ def _told(row: Row) -> str:
 
 
 def _state(tables: ProfileTables, users: Sequence[str], as_of: date) -> DataFrame:
-    mine = tables.events().where(F.col("user_id").isin(*users) & (F.col("event_date") < F.lit(as_of)))
+    mine = tables.events(only=F.col("user_id").isin(*users) & (F.col("event_date") < F.lit(as_of)))
     return build_state(EventDays(mine), tables.features, find_way(Slots(tables.features), as_of, None), tables.zone)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import date, datetime
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from intent_spark.config.features import FeaturesConfig
@@ -42,15 +42,19 @@ class ProfileTables:
         self.zone = recorded_shop(lakehouse).time_zone
         self.profiles = replace(profiles_contract(features), name=profiles)
 
-    def events(self, days: Collection[date] | None = None, known_at: datetime | None = None) -> DataFrame:
+    def events(
+        self, days: Collection[date] | None = None, known_at: datetime | None = None, only: Column | None = None
+    ) -> DataFrame:
         """The events that features count, with their items' columns where a declaration reads them.
 
         Args:
             days: only of these days.
             known_at: only what had come in by then: what is not known cannot be counted against the cap.
+            only: only such events, of whole days of their users.
         """
         events, cap = read_events(self.lakehouse, self.inputs["events"], known_at), self.features.daily_cap
         events = events if days is None else events.where(F.col("event_date").isin(list(days)))
+        events = events if only is None else events.where(only)
         if cap is not None:
             suspected = days_to_cap(self.lakehouse, touched_days(self.lakehouse) if days is None else days, cap)
             events = capped(events, cap, suspected)
