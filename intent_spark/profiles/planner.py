@@ -78,7 +78,7 @@ def judge_states(
     for partition, build in builds.items():
         day = date.fromisoformat(partition)
         if build.details.get("sequence") != sequence_hash(features):
-            spoilt[day] = "its last events were kept under another definition, daily_cap or unknown_item"
+            spoilt[day] = "its last events were kept under another definition"
         elif build.inputs["events"] < touched_within(touched, BEGINNING, day):
             spoilt[day] = "late events touched its days"
         else:
