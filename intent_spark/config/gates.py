@@ -8,7 +8,6 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from intent_spark.config.strict import Strict
 
-NULLABLE = ("item_id", "category", "price", "quantity", "session_id")
 NullableColumn = Literal["item_id", "category", "price", "quantity", "session_id"]
 
 
@@ -41,7 +40,7 @@ class PriceLimits(Limits):
 
 
 class GateSettings(Strict):
-    """The gates of a source. Each is judged for each day; one that is left out is measured and not judged."""
+    """The gates of a source. Each is judged for each day; one that is left out is not judged."""
 
     null_share: dict[NullableColumn, Limits] = Field(default_factory=dict, description="events without the column")
     unknown_types: Limits | None = Field(default=None, description="share of the day's rows of an unmapped type")

@@ -8,7 +8,7 @@ from datetime import date
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
-from intent_spark.config.gates import NULLABLE, GateSettings
+from intent_spark.config.gates import GateSettings
 from intent_spark.events.deduplicate import DUPLICATE, FILTERED
 from intent_spark.events.gates import HOURS, DayCounts
 
@@ -23,12 +23,13 @@ def count_days(events: DataFrame, source: str, gates: GateSettings, zone: str) -
     Args:
         events: rows of the events contract, of all sources, of whole days.
         source: the source that is counted; the most active user is that of all.
-        gates: the declared range of prices.
+        gates: the declared range of prices, and the columns whose absence is counted.
         zone: the shop's time zone, whose hours are counted.
     """
     mine = F.col("source") == source
     users = events.groupBy(*USER_DAY).agg(F.count("*").alias("events"), *_counts(mine, gates))
-    summed = [F.sum(name).alias(name) for name in ("rows", "priced", "price_outside", *(f"no_{c}" for c in NULLABLE))]
+    names = ("rows", "priced", "price_outside", *(f"no_{column}" for column in gates.null_share))
+    summed = [F.sum(name).alias(name) for name in names]
     most = [F.max("events").alias("most_events"), F.max("rows").alias("top_user_events")]
     per_day = users.groupBy("event_date").agg(*summed, *most).collect()
     hour = F.hour(F.from_utc_timestamp("event_time", zone)).alias("hour")
@@ -38,7 +39,7 @@ def count_days(events: DataFrame, source: str, gates: GateSettings, zone: str) -
         row["event_date"]: DayCounts(
             row["event_date"],
             rows=row["rows"],
-            nulls={column: row[f"no_{column}"] for column in NULLABLE},
+            nulls={column: row[f"no_{column}"] for column in gates.null_share},
             priced=row["priced"],
             price_outside=row["price_outside"],
             hours=tuple(by_hour.get((row["event_date"], hour), 0) for hour in range(HOURS)),
@@ -52,7 +53,8 @@ def count_days(events: DataFrame, source: str, gates: GateSettings, zone: str) -
 def _counts(mine: Column, gates: GateSettings) -> list[Column]:
     price, limits = F.col("price"), gates.price_outside
     outside = ~price.between(limits.lowest, limits.highest) if limits else F.lit(False)
-    missing = [F.count_if(mine & F.col(column).isNull()).alias(f"no_{column}") for column in NULLABLE]
+    # Only of the columns that a gate asks for: the others need not be read.
+    missing = [F.count_if(mine & F.col(column).isNull()).alias(f"no_{column}") for column in gates.null_share]
     return [
         F.count_if(mine).alias("rows"),
         F.count_if(mine & price.isNotNull()).alias("priced"),

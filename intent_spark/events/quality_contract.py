@@ -9,7 +9,7 @@ COUNTS = (
     Column("read", "bigint", "the batch's rows that claim the day", "rows"),
     Column("duplicates", "bigint", "of these, whose event was there already", "rows"),
     Column("unknown_types", "bigint", "of these, of a type that is not mapped", "rows"),
-    Column("nulls", "map<string,bigint>", "events without a value, by column", "events"),
+    Column("nulls", "map<string,bigint>", "events without a value, of the columns that a gate asks for", "events"),
     Column("priced", "bigint", "events with a price", "events"),
     Column("price_outside", "bigint", "of these, outside the declared range", "events"),
     Column("hours", "array<bigint>", "events in each hour of the shop's day", "events"),
