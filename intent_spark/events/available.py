@@ -88,4 +88,7 @@ def _stream(context: JobContext, options: Namespace, mapping: SourceMapping) -> 
                 "run 'tools/setup.sh kafka' once."
             ) from error
     folder = f"{options.input.rstrip('/')}/{mapping.path}".rstrip("/")
-    return new_files(context.spark, folder, options.per_batch)
+    try:
+        return new_files(context.spark, folder, options.per_batch)
+    except AnalysisException as error:
+        raise UsageError(f"input {folder}: there is no such folder; make it, or check --input.") from error

@@ -7,7 +7,6 @@ a batch like any other, known by its contents, so one that is handed over again 
 from __future__ import annotations
 
 from collections.abc import Callable
-from urllib.parse import unquote
 
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
@@ -28,7 +27,7 @@ def new_files(spark: SparkSession, folder: str, files_per_batch: int | None = No
 
 def paths_of(batch: DataFrame) -> list[str]:
     """The files of a micro-batch, as Hadoop's listing writes them."""
-    return sorted(unquote(str(row["path"])).replace("file:///", "file:/") for row in batch.collect())
+    return sorted(str(row["path"]).replace("file:///", "file:/") for row in batch.collect())
 
 
 def drain(stream: DataFrame, checkpoint: str, work: Callable[[DataFrame], None]) -> int:
@@ -39,7 +38,8 @@ def drain(stream: DataFrame, checkpoint: str, work: Callable[[DataFrame], None])
         checkpoint: the folder that keeps which micro-batches were done.
         work: is given each micro-batch; what it raises ends the stream, and is raised here as it was.
     """
-    done, failures = [], list[BaseException]()
+    done: list[int] = []
+    failures: list[BaseException] = []
 
     def hand_over(batch: DataFrame, number: int) -> None:
         try:

@@ -118,7 +118,7 @@ def record(context: JobContext, commit: Commit) -> list[JudgedDay]:
         datetime.fromisoformat(details["learned_at"]),
     )
     events = lakehouse.read(EVENTS.name, commit.version)
-    raw: RawCounts = {date.fromisoformat(day): tuple(counts) for day, counts in details["raw"].items()}
+    raw: RawCounts = {date.fromisoformat(day): (c[0], c[1], c[2]) for day, c in details["raw"].items()}
     with step("ingest_events.measure", batch=measuring.batch_id) as told:
         judged = measure(lakehouse, events, measuring, raw, map(date.fromisoformat, details["days"]))
         told["days"], told["failed_gates"] = len(judged), sum(f.status == FAIL for d in judged for f in d.figures)
