@@ -10,19 +10,35 @@ from collections.abc import Callable
 
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import BinaryType, LongType, StringType, StructField, StructType, TimestampType
 
 from intent_spark.config.log import step
 
 # Spark forgets files that are older than its newest by this; a landing folder may be filled with old files.
 NEVER = "36500d"
+FORCE_NULLABLE = "spark.sql.streaming.fileSource.schema.forceNullable"
+BINARY_FILE = StructType(
+    [
+        StructField("path", StringType(), nullable=False),
+        StructField("modificationTime", TimestampType(), nullable=False),
+        StructField("length", LongType(), nullable=False),
+        StructField("content", BinaryType(), nullable=True),
+    ]
+)
 
 
 def new_files(spark: SparkSession, folder: str, files_per_batch: int | None = None) -> DataFrame:
     """The paths of files in a folder and below, as a stream; a file is looked at once, under the name it came by."""
     # Of binary files only the columns that are asked for are read: the path, and never the content.
-    reader = spark.readStream.format("binaryFile").option("recursiveFileLookup", "true").option("maxFileAge", NEVER)
+    reader = spark.readStream.format("binaryFile").schema(BINARY_FILE).option("recursiveFileLookup", "true")
+    reader = reader.option("maxFileAge", NEVER)
     reader = reader if files_per_batch is None else reader.option("maxFilesPerTrigger", files_per_batch)
-    return reader.load(folder).select("path")
+    before = spark.conf.get(FORCE_NULLABLE)
+    spark.conf.set(FORCE_NULLABLE, "false")  # the format insists on its own schema
+    try:
+        return reader.load(folder).select("path")
+    finally:
+        spark.conf.set(FORCE_NULLABLE, before)
 
 
 def paths_of(batch: DataFrame) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from intent_spark.config.errors import ContractError
+from intent_spark.config.errors import ContractError, UsageError
 from intent_spark.events.intake import drain, new_files, paths_of
 from intent_spark.events.job import IngestEvents
 from intent_spark.lakehouse.files import table_versions
@@ -95,6 +95,11 @@ def test_a_refusal_is_told_as_the_batch_run_tells_it(context: JobContext, landin
     assert not context.lakehouse.exists("events")
     till.write_text(till.read_text().replace("user_id: customer", "user_id: who"))
     assert ingest(context, landing, "--available-now").rows_out == 21, "what was refused is handed over again"
+
+
+def test_a_folder_that_is_not_there(context: JobContext, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nowhere: there is no such folder; make it, or check --input"):
+        ingest(context, tmp_path / "nowhere", "--available-now")
 
 
 def test_micro_batches_are_bounded(spark: SparkSession, landing: Path, tmp_path: Path) -> None:
