@@ -49,7 +49,7 @@ def run_elastic(task: RankTask, train: TrainRank) -> int:
     hvd.init()
 
     # Not TensorFlowState: networks come and go within one training, so what is committed are arrays, not variables.
-    @hvd.elastic.run  # type: ignore[untyped-decorator]
+    @hvd.elastic.run
     def run(state: Any) -> None:
         collective = HorovodRanks(task.horovod)
         if collective.rank == 0:

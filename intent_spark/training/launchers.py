@@ -30,8 +30,13 @@ HERE = "localhost"
 class Launcher(Protocol):
     """One way to run a training's ranks."""
 
-    name: LauncherName
-    distributed: bool
+    @property
+    def name(self) -> LauncherName:
+        """As the configuration calls it."""
+
+    @property
+    def distributed(self) -> bool:
+        """Whether ranks talk by Horovod."""
 
     def check(self) -> None:
         """Refuse at once what cannot be started here.
