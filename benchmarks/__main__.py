@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 
-from benchmarks import all_features, ingestion, profiles, sequences, simulation
+from benchmarks import all_features, ingestion, profiles, sequences, simulation, training
 
 BENCHMARKS = {
     "simulation": lambda _: simulation.main(),
@@ -15,6 +15,7 @@ BENCHMARKS = {
     "profiles": profiles.main,
     "sequences": sequences.main,
     "all_features": all_features.main,
+    "training": lambda _: training.main(),
 }
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, PositiveInt, model_validator
 
 from intent_spark.config.features import FeaturesConfig
 from intent_spark.config.model import ModelConfig
 from intent_spark.config.simulation import SimulationConfig
 from intent_spark.config.strict import Strict
+from intent_spark.config.training import TrainingSettings
 
 
 class EnvironmentSettings(Strict):
@@ -81,13 +80,6 @@ class ExamplesSettings(Strict):
     label_event_types: list[str] = Field(min_length=1, description="what counts as a purchase")
     train_dates: PositiveInt = Field(description="how many snapshot dates to train on")
     step_days: PositiveInt | None = Field(default=None, description="days between them; the horizon if not said")
-
-
-class TrainingSettings(Strict):
-    """How the training job runs."""
-
-    ranks: PositiveInt
-    launcher: Literal["auto", "single", "spark"]
 
 
 class ScoringSettings(Strict):
