@@ -101,6 +101,7 @@ class IngestEvents(Job):
         told |= dict(_replays(context, plan.inputs["refused"]) if options.replay else _files(context, options, plan))
         sweep(context)
         message = "; ".join(describe(batch_id, counts) for batch_id, counts in told.items())
+        message = message or "nothing to do: others took these rows meanwhile"
         return Outcome(message, *(sum(counts[key] for counts in told.values()) for key in ("read", ACCEPTED)))
 
 

@@ -20,7 +20,10 @@ MALFORMED, BAD_ENCODING = "malformed", "bad_encoding"
 MAX_COLUMNS = 20_000
 OPTIONS = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT}
 # As exact as Spark's own times, so that a refused row reads again as it was.
-JSON_TIMES = {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX"}
+JSON_TIMES = {
+    "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX",
+    "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS",
+}
 
 
 def parse(raw: DataFrame, files: list[RawFile], mapping: SourceMapping) -> DataFrame:
