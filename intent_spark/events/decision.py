@@ -19,10 +19,11 @@ from intent_spark.config.source import SourceMapping
 from intent_spark.events.batch import FILES
 from intent_spark.events.contract import EVENTS
 from intent_spark.events.deduplicate import ACCEPTED, DUPLICATE, QUARANTINED, STATUSES, is_good, mark, repeated_hashes
-from intent_spark.events.finish import Counts, stage
+from intent_spark.events.finish import Counts, stage, staging_path
 from intent_spark.events.raw import RawFile
 from intent_spark.events.sessions import cut_sessions
 from intent_spark.events.shop import ensure_shop
+from intent_spark.lakehouse.files import remove_folder
 from intent_spark.lakehouse.job import JobContext
 from intent_spark.lakehouse.lakehouse import Build, Lakehouse
 from intent_spark.lakehouse.turns import Commit, Turn, append_in_turn
@@ -167,6 +168,7 @@ def commit(
         written = append_in_turn(lakehouse, laid_out, EVENTS, turn, build)
         if written is None:
             told["status"] = "overtaken"
+            remove_folder(context.spark, staging_path(lakehouse, attempt))
     return written
 
 
