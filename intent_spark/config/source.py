@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
+from intent_spark.config.gates import GateSettings
 from intent_spark.config.shop import DateRange, ShopSettings
 from intent_spark.config.strict import Strict
 
@@ -65,12 +66,26 @@ class EventFields(Strict):
 
 
 class DimensionMapping(Strict):
-    """Users or items: where their snapshot lies and what each column comes from."""
+    """Users or items: where they lie, what a file says of those it does not name, what each column comes from."""
 
     path: str = Field(description="below --input, a file, folder or glob; {date} is the snapshot's day")
     key: str
     valid_from: str = Field(description="SQL expression over the raw columns: the day the row began to hold")
     columns: dict[str, str] = Field(description="contract column: SQL expression over the raw columns")
+    kind: Literal["changes", "snapshot"] = Field(
+        default="changes", description="snapshot: who is not in the files of a --date is gone from that day on"
+    )
+    gone: str = Field(default="false", description="SQL condition over the raw columns: the row says it is gone")
+
+
+class KafkaSettings(Strict):
+    """A topic whose records' values are lines of the mapping's text format."""
+
+    servers: str = Field(description="host:port, several by commas")
+    topic: str = Field(pattern=r"^[\w.-]+$")
+    options: dict[str, str] = Field(
+        default_factory=dict, description="further options of Spark's reader, such as kafka.security.protocol"
+    )
 
 
 class SourceMapping(Strict):
@@ -97,6 +112,8 @@ class SourceMapping(Strict):
     )
     event_types: dict[str, str] = Field(description="raw value: event type of the contract")
     fields: EventFields
+    gates: GateSettings = GateSettings()
+    kafka: KafkaSettings | None = Field(default=None, description="where --available-now reads from, not from files")
     users: DimensionMapping | None = None
     items: DimensionMapping | None = None
 

@@ -19,6 +19,7 @@ from intent_spark.config.source import SourceMapping
 from intent_spark.events.batch import FILES
 from intent_spark.events.contract import EVENTS
 from intent_spark.events.deduplicate import ACCEPTED, DUPLICATE, QUARANTINED, STATUSES, is_good, mark, repeated_hashes
+from intent_spark.events.figures import RawCounts, raw_counts
 from intent_spark.events.finish import Counts, stage, staging_path
 from intent_spark.events.raw import RawFile
 from intent_spark.events.sessions import cut_sessions
@@ -45,6 +46,7 @@ class Work:
     files: tuple[RawFile, ...] = ()
     columns: dict[str, str] = field(default_factory=dict)
     kind: str = FILES
+    replayed: str | None = None  # the reason for which a replay's rows were refused
     # Rows read that are no candidates, such as repeated header lines; counted only if the others do not add up.
     uncounted: Callable[[], int] = lambda: 0
 
@@ -57,6 +59,7 @@ class Decision:
     counts: Counts
     days: dict[date, int]
     reasons: dict[str, int]
+    raw: RawCounts
 
 
 @contextmanager
@@ -126,7 +129,7 @@ def _counted(marked: DataFrame, groups: list[Row], work: Work) -> Decision:
     for row in groups:
         if row["status"] == QUARANTINED:
             reasons[row["reason"]] = reasons.get(row["reason"], 0) + row["rows"]
-    return Decision(marked, counts, days, reasons)
+    return Decision(marked, counts, days, reasons, raw_counts(groups, work.replayed))
 
 
 def check_bad_share(work: Work, decision: Decision, limit: float) -> None:
@@ -185,7 +188,8 @@ def _details(work: Work, decision: Decision, attempt: str, staged: bool) -> dict
         "batch": work.batch_id, "source": work.source, "kind": work.kind, "format": work.mapping.format,
         "learned_at": work.learned_at.isoformat(),
         "counts": decision.counts, "days": days, "files": files, "columns": work.columns, "attempt": attempt,
-        "staged": staged,
+        "staged": staged, "gates": work.mapping.gates.model_dump(mode="json"),
+        "raw": {day.isoformat(): counts for day, counts in sorted(decision.raw.items())},
     }  # fmt: skip
 
 

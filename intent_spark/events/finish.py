@@ -14,6 +14,7 @@ from intent_spark.config.log import step
 from intent_spark.events.batch import REPLAY, unfinished
 from intent_spark.events.contract import EVENTS_QUARANTINE, INGEST_LEDGER
 from intent_spark.events.deduplicate import ACCEPTED, DUPLICATE, FILTERED, QUARANTINED
+from intent_spark.events.quality import record
 from intent_spark.events.quarantine import KEY, add_refused, apply_outcome
 from intent_spark.lakehouse.files import old_folders, remove_folder
 from intent_spark.lakehouse.job import JobContext
@@ -47,6 +48,7 @@ def finish(context: JobContext, commit: Commit) -> Counts:
     if details["staged"]:
         with step("ingest_events.write_quarantine", batch=details["batch"]) as told:
             told["rows"] = _write_quarantine(context, details)
+    record(context, commit)  # before the ledger's row: no day that it tells of is without its figures
     row = context.spark.createDataFrame([_ledger_row(commit)], INGEST_LEDGER.schema())
     lakehouse.append_once(row, INGEST_LEDGER, details["batch"])
     remove_folder(context.spark, staging_path(lakehouse, details["attempt"]))

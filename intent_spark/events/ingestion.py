@@ -15,11 +15,12 @@ from intent_spark.config.source import SourceMapping
 from intent_spark.events.batch import Batch, decided_since, digests_of, known_digests, unfinished
 from intent_spark.events.contract import EVENTS, EVENTS_QUARANTINE
 from intent_spark.events.decision import MOST_TURNS, Decision, Work, check_bad_share, commit, decided, stamped
-from intent_spark.events.deduplicate import QUARANTINED, STATUSES
+from intent_spark.events.deduplicate import ACCEPTED, QUARANTINED, STATUSES
 from intent_spark.events.drift import Columns, check_columns, columns_of
 from intent_spark.events.finish import Counts, finish, finish_all
 from intent_spark.events.mapping import map_events
 from intent_spark.events.parse import parse
+from intent_spark.events.quality import JudgedDay, Measuring, preview
 from intent_spark.events.quarantine import refused_rows
 from intent_spark.events.raw import (
     RawFile,
@@ -84,6 +85,23 @@ def ingest_batch(context: JobContext, batch: Batch, mapping: SourceMapping, acce
         else:
             raise RuntimeError(f"batch {batch.batch_id}: other ingestions came first {MOST_TURNS} times; run it again")
     return _after_rivals(context, batch, mapping, rivals)
+
+
+def preview_gates(context: JobContext, batch: Batch, mapping: SourceMapping) -> list[JudgedDay]:
+    """The days as they would be with the batch; nothing is written.
+
+    Raises:
+        ContractError: the mapping does not fit the data, or the warehouse belongs to another shop.
+    """
+    check_shop(context.lakehouse, mapping.shop, batch.source)
+    zone, turn = mapping.shop.time_zone, current_turn(context.lakehouse, EVENTS.name)
+    measuring = Measuring(batch.source, mapping.gates, zone, batch.batch_id, batch.learned_at)
+    with (
+        _mapped(context, batch, mapping, accept_columns=True) as rows,
+        decided(context, rows.work, rows.candidates, turn) as decision,
+    ):
+        accepted = stamped(decision.marked, rows.work).where(F.col("status") == ACCEPTED)
+        return preview(context.lakehouse, accepted, measuring, decision.raw)
 
 
 def _after_rivals(context: JobContext, batch: Batch, mapping: SourceMapping, rivals: list[Commit]) -> Counts:

@@ -11,11 +11,14 @@ from intent_spark.config.errors import UsageError
 from intent_spark.config.loading import load_source
 from intent_spark.config.log import LOGGER, step
 from intent_spark.config.source import FORMATS, SourceMapping
+from intent_spark.events.acceptance import add_acceptance_options, check_acceptance, plan_acceptance, run_acceptance
+from intent_spark.events.available import add_available_options, check_available, plan_available, run_available
 from intent_spark.events.batch import Batch, digests_of, known_digests, unfinished
 from intent_spark.events.contract import EVENTS
 from intent_spark.events.deduplicate import ACCEPTED, DUPLICATE, FILTERED, QUARANTINED
 from intent_spark.events.finish import Counts, finish_all, sweep
-from intent_spark.events.ingestion import ingest_batch, is_blank, new_batch
+from intent_spark.events.ingestion import ingest_batch, is_blank, new_batch, preview_gates
+from intent_spark.events.quality import gate_lines
 from intent_spark.events.raw import RawFile, inspect_files, plain_path, read_raw, readable
 from intent_spark.events.replay import Refused, find_refused, known_reasons, replay
 from intent_spark.events.sample import sample_report
@@ -58,10 +61,14 @@ class IngestEvents(Job):
         )  # fmt: skip
         parser.add_argument("--replay", action="store_true", help="run rows of the quarantine again instead of files")
         parser.add_argument("--reason", help="with --replay: only rows that were refused for this")
+        add_available_options(parser)
+        add_acceptance_options(parser)
 
     def check_options(self, options: Namespace) -> None:
-        """Files need a source and an input, a replay a reason."""
-        needed = ("reason",) if options.replay else ("source", "input")
+        """Files need a source and an input, a replay a reason, an acceptance a name."""
+        if options.accept_gate:
+            return check_acceptance(options)
+        needed = ("reason",) if options.replay else ("source",) if options.available_now else ("source", "input")
         missing = [f"--{name}" for name in needed if getattr(options, name) is None]
         if missing:
             raise UsageError(f"the following arguments are required: {', '.join(missing)}; see --help.")
@@ -71,9 +78,14 @@ class IngestEvents(Job):
         given = [f"--{name.replace('_', '-')}" for name in useless if getattr(options, name) is not None]
         if given:
             raise UsageError(f"{', '.join(given)} {'with' if options.replay else 'without'} --replay says nothing.")
+        return check_available(options)
 
     def plan(self, context: JobContext, options: Namespace) -> Plan:
         """Which files are new, told by their contents, and what runs before left unfinished."""
+        if options.accept_gate:
+            return plan_acceptance(context, options)
+        if options.available_now:
+            return plan_available(context, options)
         since = current_turn(context.lakehouse, EVENTS.name).version
         begun = unfinished(context.lakehouse)
         items = [PlanItem(f"batch {commit.build.details['batch']}", STALE, "was left unfinished") for commit in begun]
@@ -91,18 +103,29 @@ class IngestEvents(Job):
         known = known_digests(context.lakehouse)
         known |= {digest: commit.build.details["batch"] for commit in begun for digest in digests_of(commit)}
         batch = new_batch(options.source, files, known, since)
-        return Plan(items + [_item(file, known.get(file.digest)) for file in files], {"begun": begun, "batch": batch})
+        items += [_item(file, known.get(file.digest)) for file in files]
+        judged = preview_gates(context, batch, mapping) if options.dry_run and batch.files else []
+        return Plan(items, {"begun": begun, "batch": batch}, "\n".join(gate_lines(judged)) if judged else "")
 
     def run(self, context: JobContext, options: Namespace, plan: Plan) -> Outcome:
         """Finish what was begun, then the new files as one batch, or the replay."""
+        if options.accept_gate:
+            return run_acceptance(context, options, plan)
+        if options.available_now:
+            return _outcome(run_available(context, options, plan))
         begun: list[Commit] = plan.inputs["begun"]
         finish_all(context, begun)
         told = {commit.build.details["batch"]: commit.build.details["counts"] for commit in begun}
         told |= dict(_replays(context, plan.inputs["refused"]) if options.replay else _files(context, options, plan))
         sweep(context)
-        message = "; ".join(describe(batch_id, counts) for batch_id, counts in told.items())
-        message = message or "nothing to do: others took these rows meanwhile"
-        return Outcome(message, *(sum(counts[key] for counts in told.values()) for key in ("read", ACCEPTED)))
+        return _outcome(told)
+
+
+def _outcome(told: dict[str, Counts]) -> Outcome:
+    if not told:
+        return Outcome("nothing to do: nothing is new", status="nothing_to_do")
+    message = "; ".join(describe(batch_id, counts) for batch_id, counts in told.items())
+    return Outcome(message, *(sum(counts[key] for counts in told.values()) for key in ("read", ACCEPTED)))
 
 
 def _files(context: JobContext, options: Namespace, plan: Plan) -> Iterator[tuple[str, Counts]]:

@@ -19,6 +19,7 @@ from pyspark.sql.types import MapType, StructField, StructType
 
 from intent_spark.config.errors import InputError, UsageError
 from intent_spark.config.source import TYPED_FORMATS, SourceMapping
+from intent_spark.events.kafka import is_kafka, read_offsets
 from intent_spark.lakehouse.causes import java_chain, root_cause
 
 # ``_batch`` is the batch in which a replayed row was refused; a row of a file has none yet.
@@ -67,6 +68,8 @@ def read_raw(spark: SparkSession, paths: list[str], mapping: SourceMapping) -> D
 
     ``_row`` counts from 0 within a Parquet file; elsewhere it only rises within a block, see ``number_lines``.
     """
+    if mapping.kafka is not None and all(map(is_kafka, paths)):
+        return read_offsets(spark, mapping.kafka, paths)
     exact = [re.sub(r"([\\\[\]{}*?])", r"\\\1", path) for path in paths]  # a name is no glob
     if mapping.format in TYPED_FORMATS:
         frame = spark.read.format(mapping.format).options(**READERS[mapping.format]).load(exact)

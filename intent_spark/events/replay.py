@@ -81,7 +81,8 @@ def _attempt(context: JobContext, refused: Refused, turn: Turn) -> tuple[Commit 
     if not count:
         return None, True
     work = Work(
-        _replay_id(refused, turn), refused.source, mapping, datetime.now(UTC), count, kind=REPLAY
+        _replay_id(refused, turn), refused.source, mapping, datetime.now(UTC), count, kind=REPLAY,
+        replayed=refused.reason,
     )  # fmt: skip
     candidates = _candidates(context, rows, work).persist()
     try:

@@ -95,3 +95,13 @@ def old_folders(spark: SparkSession, parent: str, hours: int) -> list[str]:
         return []
     limit = (time.time() - hours * 3600) * 1000
     return [str(s.getPath().toString()) for s in file_system.listStatus(path) if s.getModificationTime() < limit]
+
+
+def list_folders(spark: SparkSession, path: str) -> list[str]:
+    """The names of the folders in a folder, sorted; none where it is not there."""
+    jvm: Any = spark._jvm
+    folder = jvm.org.apache.hadoop.fs.Path(path)
+    file_system = folder.getFileSystem(spark._jsc.hadoopConfiguration())
+    if not file_system.exists(folder):
+        return []
+    return sorted(str(s.getPath().getName()) for s in file_system.listStatus(folder) if s.isDirectory())

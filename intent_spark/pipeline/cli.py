@@ -52,7 +52,7 @@ def _run(job: Job, arguments: list[str] | None) -> int:
 def open_context(settings: Settings, warehouse: str | None, name: str) -> JobContext:
     """A session and a warehouse for a job or a notebook."""
     spark = spark_session(settings.environment, name)
-    return JobContext(settings, spark, Lakehouse(spark, warehouse or settings.warehouse))
+    return JobContext(settings, spark, Lakehouse(spark, warehouse or settings.warehouse, settings.retention))
 
 
 def _show_plan(job: Job, context: JobContext, options: Namespace) -> None:

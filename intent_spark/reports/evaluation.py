@@ -15,6 +15,7 @@ from intent_spark.models import metrics
 from intent_spark.models.metrics import Metrics, ScoreHistogram
 from intent_spark.reports import plots
 from intent_spark.reports.page import fill, write_page
+from intent_spark.reports.quality_plots import GateDay, by_gate, gates_by_day
 from intent_spark.reports.table import Table, format_cell, table
 
 FILE_NAME = "index.html"
@@ -56,6 +57,7 @@ class EvaluationPage:
     lineage: list[dict[str, Any]]
     stages: list[dict[str, Any]]
     segments: list[dict[str, Any]] = field(default_factory=list)
+    quality: list[GateDay] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Refuse a page without candidates or with two of one name."""
@@ -152,6 +154,8 @@ def _plots(page: EvaluationPage) -> list[Plot]:
     if page.training_history:
         curves = plots.training_curves(page.training_history)
         shown.append(_plot("training", "Training", curves, _training_caption(page)))
+    if by_gate(page.quality):
+        shown.append(_plot("quality", "Quality gates", gates_by_day(page.quality), _quality_caption(page)))
     return shown
 
 
@@ -216,6 +220,16 @@ def _training_caption(page: EvaluationPage) -> str:
     return (
         "Log loss after each pass over the training examples; lower is better. Validation loss that rises "
         f"while training loss falls is overfitting.{kept}"
+    )
+
+
+def _quality_caption(page: EvaluationPage) -> str:
+    failed = [d for d in page.quality if d.status == "fail"]
+    accepted = sum(d.accepted for d in failed)
+    told = f"{len(failed)} failed, {accepted} of them accepted by somebody (ringed)" if failed else "None failed"
+    return (
+        "What ingestion measured of each day's events, by gate; the dashed lines are the declared limits, and a day "
+        f"above the red one is kept out of the profiles until somebody accepts it. {told}."
     )
 
 

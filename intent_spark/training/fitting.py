@@ -11,6 +11,7 @@ import numpy as np
 
 from intent_spark.config.errors import ContractError, UsageError
 from intent_spark.config.model import ALL, BASELINES, BLEND, ModelConfig, in_order
+from intent_spark.config.training import FeedSettings
 from intent_spark.models import bgnbd
 from intent_spark.models.bgnbd import PurchaseHistory, fit_bgnbd, histories, is_customer
 from intent_spark.models.candidates import WEIGHTS, Runtime, load_scorer, tree_files, weights_to_npz
@@ -22,8 +23,11 @@ from intent_spark.models.profile_numbers import missing_numbers
 from intent_spark.models.recency import FEATURES as RECENCY_FEATURES
 from intent_spark.models.recency import fit_recency, recency_feature
 from intent_spark.models.schema import FeatureSchema
+from intent_spark.training.checkpoint import Keeper, NoKeeper
 from intent_spark.training.collective import Collective
-from intent_spark.training.feed import ExampleTable, Share, read_slices, sample_of_rows
+from intent_spark.training.feed import Share, read_pieces
+from intent_spark.training.stream import RankRows, train_feed
+from intent_spark.training.windows import all_pieces, sample_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,17 +47,22 @@ class FitData:
     schema: FeatureSchema
     config: ModelConfig
     horizon_days: int
-    table: ExampleTable
-    train: Share
-    validation: Share
-    total_train_rows: int
+    training: RankRows
+    validation: RankRows
     collective: Collective
+    feed: FeedSettings = FeedSettings()
+    keeper: Keeper = field(default_factory=NoKeeper)
+
+    @property
+    def train(self) -> Share:
+        """The training rows that are in memory at a time: all of them, if ``feed.memory_mb`` allows it."""
+        return self.training.held()
 
     @cached_property
     def logistic(self) -> LogisticModel:
         """Logistic regression: a candidate itself, and what every network begins as. Fitted once."""
         strengths, total = self.config.logistic_l2, self.collective.sum
-        return pick_logistic(self.train.labelled(), self.validation.labelled(), strengths, total)[0]
+        return pick_logistic(self.train.labelled(), self.validation.held().labelled(), strengths, total)[0]
 
 
 def choose_candidates(config: ModelConfig, schema: FeatureSchema) -> tuple[list[str], dict[str, str]]:
@@ -97,7 +106,7 @@ def fit_candidate(name: str, data: FitData) -> Fitted:
 def _scored(name: str, files: Files, data: FitData) -> Fitted:
     """The candidate read back from its files, as scoring will read it."""
     runtime = Runtime(data.schema, data.config, data.config.cores_per_rank, data.config.batch_size)
-    return Fitted(files, load_scorer(name, files, runtime)(data.validation.encoded))
+    return Fitted(files, data.validation.score(load_scorer(name, files, runtime)))
 
 
 def _recency(data: FitData) -> Files:
@@ -132,11 +141,10 @@ def _bgnbd(data: FitData) -> Files:
 
 def _gbdt(data: FitData) -> Files:
     """Rank 0 reads a bounded sample and grows the trees; the others are given their texts."""
-    counts = data.table.count("train", data.collective.rank, data.collective.size, data.collective.sum)
     texts: list[str] = []
     if data.collective.rank == 0:
-        slices = sample_of_rows(counts, data.config.gbdt_max_rows)
-        sample = read_slices(data.table, "train", slices, data.schema)
+        source = data.training.source.profile_alone()
+        sample = read_pieces(source, sample_of(all_pieces(source.counts), data.config.gbdt_max_rows))
         texts = list(grow_boosters(sample.labelled(), sample.buckets, data.config))
     shared = [share_text(texts[n] if texts else "", data.collective) for n in range(data.config.gbdt_bag)]
     return tree_files(shared)
@@ -157,8 +165,10 @@ def _network(name: str, data: FitData) -> Fitted:
     logistic = data.logistic
     network = new_network(data.schema, config)
     start_from_logistic(network, logistic)
-    shares = RankData(data.train, data.validation, data.total_train_rows)
-    trained = fit_network(network, shares, config, data.collective)
+    data.training.release()
+    feed = train_feed(data.training, config, data.feed, data.collective)
+    shares = RankData(feed, data.validation, data.feed.prefetch)
+    trained = fit_network(network, shares, config, data.collective, data.keeper)
     return Fitted(
         files={WEIGHTS: weights_to_npz(trained.weights)},
         validation_logits=trained.validation_logits,

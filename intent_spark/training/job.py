@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from intent_spark.config.errors import IntentSparkError
 from intent_spark.config.model import ModelConfig, in_order
+from intent_spark.config.training import LauncherName
 from intent_spark.lakehouse.job import MISSING, STALE, THERE, Job, JobContext, Plan, PlanItem, positive
 from intent_spark.lakehouse.job_runs import Outcome, code_version
 from intent_spark.lakehouse.lakehouse import Build
@@ -25,7 +26,7 @@ class TrainIntent(Job):
     def add_options(self, parser: ArgumentParser) -> None:
         """Declare the job's own options."""
         parser.add_argument("--ranks", type=positive, help="Horovod ranks (default: training.ranks)")
-        parser.add_argument("--launcher", choices=("auto", "single", "spark"), help="default: training.launcher")
+        parser.add_argument("--launcher", choices=get_args(LauncherName), help="default: training.launcher")
         parser.add_argument(
             "--candidates", type=_candidates, metavar="NAME,NAME", help="what to train (default: model.candidates)"
         )
@@ -55,6 +56,7 @@ class TrainIntent(Job):
             ranks=options.ranks or settings.training.ranks,
             launcher=options.launcher or settings.training.launcher,
             network_interface=settings.environment.network_interface,
+            settings=settings.training,
             lineage=_lineage(build),
         )
         result = train(context.spark, request)

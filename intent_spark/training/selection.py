@@ -21,7 +21,7 @@ from intent_spark.models.calibration import FITS, IDENTITY, Calibration
 from intent_spark.models.directory import CALIBRATED, CROSS_FITTED, UNCALIBRATED
 from intent_spark.models.logistic import FloatArray, Labelled, mean_log_loss
 from intent_spark.training.collective import Collective
-from intent_spark.training.feed import Share
+from intent_spark.training.feed import Judged
 from intent_spark.training.validation import validation_metrics
 
 Logits = dict[str, FloatArray]
@@ -70,7 +70,7 @@ class _FittedOn:
 
 
 def select(
-    logits: Mapping[str, FloatArray], validation: Share, config: ModelConfig, with_blend: bool, collective: Collective
+    logits: Mapping[str, FloatArray], validation: Judged, config: ModelConfig, with_blend: bool, collective: Collective
 ) -> Selection:
     """Calibrate, blend and choose; every rank returns the same. A tie goes to the candidate that is named first.
 

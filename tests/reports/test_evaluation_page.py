@@ -15,6 +15,7 @@ from intent_spark.models import metrics
 from intent_spark.models.metrics import ScoreHistogram
 from intent_spark.reports import evaluation
 from intent_spark.reports.evaluation import Candidate, EvaluationPage
+from intent_spark.reports.quality_plots import GateDay
 
 VOID = {"meta", "link", "br"}
 
@@ -59,6 +60,7 @@ def page(histograms: dict[str, ScoreHistogram]) -> EvaluationPage:
         lineage=[{"table": "profiles", "version": 12, "rows": 20000, "note": "definition 9f3a"}],
         stages=[{"stage": "ingest_events", "rows": 1234567, "seconds": 38.21}],
         segments=[{"segment": "new users", "users": 400, "auc": 0.71}],
+        quality=[GateDay("low_volume", date(2024, 2, 27), 0.9, 0.4, 0.8, "fail", accepted=True)],
     )
 
 
@@ -69,13 +71,13 @@ def html(page: EvaluationPage) -> str:
 
 
 def test_page_is_well_formed_with_each_plot_and_table(html: str) -> None:
-    """Seven plots with a caption each; ids are unique over all of them."""
+    """Eight plots with a caption each; ids are unique over all of them."""
     outline = _Outline(html)
     assert outline.open == []
-    assert outline.tags.count("svg") == outline.tags.count("figcaption") == 7
+    assert outline.tags.count("svg") == outline.tags.count("figcaption") == 8
     assert outline.tags.count("table") == 7
     assert len(outline.ids) == len(set(outline.ids))
-    assert html.count('role="img" aria-label=') == 7
+    assert html.count('role="img" aria-label=') == 8
 
 
 def test_page_needs_nothing_from_outside(html: str) -> None:
@@ -119,6 +121,7 @@ def test_optional_parts_may_be_missing(page: EvaluationPage) -> None:
         lineage=[],
         stages=[],
         segments=[],
+        quality=[],
         horizon_days=1,
     )
     text = evaluation.render(bare)
