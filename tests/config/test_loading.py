@@ -125,7 +125,7 @@ def test_a_bad_value_names_file_key_found_and_rule(
 
 def test_allowed_values_are_named(conf: Path) -> None:
     edit(conf / "base.yaml", "launcher: auto", "launcher: mpi")
-    assert refusal(conf).endswith("should be 'auto', 'single' or 'spark'.")
+    assert refusal(conf).endswith("should be 'auto', 'single', 'spark', 'horovodrun' or 'elastic'.")
 
 
 def test_missing_key(conf: Path) -> None:
