@@ -8,7 +8,8 @@ from typing import Any
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from intent_spark.feedback.evaluation import ALL, CEILING, HIDDEN, UNCALIBRATED, Evaluation
+from intent_spark.feedback.evaluation import CEILING, HIDDEN, UNCALIBRATED, Evaluation, Figures
+from intent_spark.feedback.outcomes import ALL
 from intent_spark.lakehouse.lakehouse import Lakehouse
 from intent_spark.lakehouse.shop import recorded_shop
 from intent_spark.models.directory import TrainedModel
@@ -53,6 +54,8 @@ def page(
         decision={"retrain": result.decision.retrain, "reasons": result.decision.reasons},
         lineage=_lineage(inputs, model),
         stages=stage_rows(lakehouse),
+        intervals=_intervals(result),
+        study=model.study,
         segments=_segments(result),
     )
 
@@ -74,11 +77,24 @@ def _history(model: TrainedModel) -> list[dict[str, Any]]:
 
 def _segments(result: Evaluation) -> list[dict[str, Any]]:
     return [
-        {"segment": part, "users": int(m.users), "buyers": int(m.positives), "AUC": m.auc, "log loss": m.log_loss,
-         "calibration error": m.calibration_error}
-        for name, part, m in result.figures()
-        if name == result.champion
+        {"segment": told.segment, "users": int(told.metrics.users), "buyers": int(told.metrics.positives),
+         **_with_interval(told), "calibration error": told.metrics.calibration_error}
+        for told in result.figures
+        if told.candidate == result.champion
     ]  # fmt: skip
+
+
+def _intervals(result: Evaluation) -> list[dict[str, Any]]:
+    return [{"candidate": told.candidate, **_with_interval(told)} for told in result.figures if told.segment == ALL]
+
+
+def _with_interval(told: Figures) -> dict[str, Any]:
+    """Each figure with its interval, unbreakable so that it stays on one line of a narrow window."""
+    labels = {"auc": "AUC", "pr_auc": "PR-AUC", "log_loss": "log loss"}
+    return {
+        labels[name]: f"{one.value:.4f}\u00a0({one.low:.4f}\u00a0to\u00a0{one.high:.4f})"
+        for name, one in told.intervals.items()
+    }
 
 
 def _lineage(inputs: dict[str, int], model: TrainedModel) -> list[dict[str, Any]]:

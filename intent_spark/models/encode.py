@@ -59,6 +59,16 @@ class Encoded:
             batch[name][mask] = flat[where]
         return batch
 
+    def where(self, kept: npt.NDArray[np.bool_]) -> Encoded:
+        """The rows that are marked in ``kept`` [n], in their order."""
+        sizes = np.diff(self.offsets)
+        events = np.repeat(kept, sizes)
+        return Encoded(
+            numeric=self.numeric[kept],
+            sequences={name: flat[events] for name, flat in self.sequences.items()},
+            offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes[kept], dtype=np.int64)]),
+        )
+
     @classmethod
     def concat(cls, parts: Sequence[Encoded]) -> Encoded:
         """One after the other; there must be at least one, all of the same schema."""

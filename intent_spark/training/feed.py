@@ -21,6 +21,8 @@ from intent_spark.models.schema import FeatureSchema
 
 LABEL, WEIGHT, SPLIT, USER = "label", "weight", "split", "user_id"
 BUCKETS = 256
+# One split, or the rows of several as if they were one.
+Splits = str | tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ class Share:
         """How many rows this rank holds."""
         return len(self.labels)
 
+    def where(self, kept: npt.NDArray[np.bool_]) -> Share:
+        """The rows that are marked in ``kept`` [n]."""
+        return Share(self.encoded.where(kept), self.labels[kept], self.weights[kept], self.buckets[kept])
+
     def labelled(self) -> Labelled:
         """The numeric inputs with labels and weights, for logistic regression."""
         return Labelled(self.encoded.numeric, self.labels, self.weights)
@@ -66,19 +72,19 @@ class ExampleTable:
         files = sorted(dataset.get_fragments(), key=lambda file: str(file.path))
         self._groups = [group for file in files for group in file.split_by_row_group()]
 
-    def count(self, split: str, rank: int = 0, ranks: int = 1, total: SumOverRanks = one_rank) -> list[int]:
+    def count(self, split: Splits, rank: int = 0, ranks: int = 1, total: SumOverRanks = one_rank) -> list[int]:
         """Rows of a split in each row group; each rank counts its own part of the groups."""
         counts = np.zeros(len(self._groups))
         for number in range(rank, len(self._groups), ranks):
-            wanted = self._groups[number].scanner(schema=self._schema, filter=ds.field(SPLIT) == split)
+            wanted = self._groups[number].scanner(schema=self._schema, filter=_of(split))
             counts[number] = wanted.count_rows()
         return [int(rows) for rows in total(counts)]
 
-    def read(self, split: str, slices: list[Slice], columns: list[str]) -> Iterator[pa.Table]:
+    def read(self, split: Splits, slices: list[Slice], columns: list[str]) -> Iterator[pa.Table]:
         """The slices' rows, a row group at a time."""
         for part in slices:
             rows = self._groups[part.group].to_table(
-                schema=self._schema, columns=columns, filter=ds.field(SPLIT) == split, use_threads=False
+                schema=self._schema, columns=columns, filter=_of(split), use_threads=False
             )
             yield rows.slice(part.start, part.stop - part.start)
 
@@ -117,7 +123,7 @@ def sample_of_rows(counts: list[int], rows: int) -> list[Slice]:
 
 def read_share(
     table: ExampleTable,
-    split: str,
+    split: Splits,
     schema: FeatureSchema,
     rank: int = 0,
     ranks: int = 1,
@@ -128,7 +134,7 @@ def read_share(
     return read_slices(table, split, share_of_rows(counts, rank, ranks), schema), sum(counts)
 
 
-def read_slices(table: ExampleTable, split: str, slices: list[Slice], schema: FeatureSchema) -> Share:
+def read_slices(table: ExampleTable, split: Splits, slices: list[Slice], schema: FeatureSchema) -> Share:
     """The slices' rows, encoded row group by row group."""
     columns = [*schema.columns, LABEL, WEIGHT, USER]
     tables = table.read(split, slices, columns)
@@ -160,6 +166,10 @@ def batch_of(share: Share, rows: npt.NDArray[np.intp]) -> tuple[Batch, Array, Ar
     labels = np.where(real, share.labels[rows], 0.0).astype(np.float32)
     weights = np.where(real, share.weights[rows], 0.0).astype(np.float32)
     return share.encoded.take(rows), labels, weights
+
+
+def _of(split: Splits) -> ds.Expression:
+    return ds.field(SPLIT).isin([split] if isinstance(split, str) else list(split))
 
 
 def _encode_share(table: pa.Table, schema: FeatureSchema) -> Share:

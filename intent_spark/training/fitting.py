@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,15 +15,27 @@ from intent_spark.models import bgnbd
 from intent_spark.models.bgnbd import PurchaseHistory, fit_bgnbd, histories, is_customer
 from intent_spark.models.candidates import WEIGHTS, Runtime, load_scorer, tree_files, weights_to_npz
 from intent_spark.models.directory import Files
-from intent_spark.models.gbdt import grow_boosters
-from intent_spark.models.logistic import FloatArray, LogisticModel, pick_logistic
+from intent_spark.models.gbdt import grow_boosters, trees_of
+from intent_spark.models.logistic import FloatArray, LogisticModel, fit_logistic, pick_logistic
 from intent_spark.models.naive_bayes import fit_naive_bayes
 from intent_spark.models.profile_numbers import missing_numbers
 from intent_spark.models.recency import FEATURES as RECENCY_FEATURES
 from intent_spark.models.recency import fit_recency, recency_feature
 from intent_spark.models.schema import FeatureSchema
 from intent_spark.training.collective import Collective
-from intent_spark.training.feed import ExampleTable, Share, read_slices, sample_of_rows
+from intent_spark.training.feed import ExampleTable, Share, Splits, read_slices, sample_of_rows
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a fit was told by rows that it held back, and what a refit is given instead of such rows.
+
+    The penalty of logistic regression, the trees of each booster, the epochs of a network.
+    """
+
+    l2: float | None = None
+    trees: tuple[int, ...] = ()
+    epochs: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +45,16 @@ class Fitted:
     files: Files
     validation_logits: FloatArray
     history: list[dict[str, Any]] = field(default_factory=list)
-    best_epoch: int | None = None
+    found: Found = Found()
 
 
 @dataclass(frozen=True, eq=False)
 class FitData:
-    """What a rank fits candidates on."""
+    """What a rank fits candidates on.
+
+    ``splits`` and, where not None, ``parity`` (of the users' buckets) say of which rows ``train`` is a share. Of a
+    candidate in ``found`` nothing is decided by validation or held-back rows any more.
+    """
 
     schema: FeatureSchema
     config: ModelConfig
@@ -48,11 +64,19 @@ class FitData:
     validation: Share
     total_train_rows: int
     collective: Collective
+    splits: Splits = "train"
+    parity: int | None = None
+    found: Mapping[str, Found] = field(default_factory=dict)
+    on_epoch: Callable[[int, float], None] | None = None
 
     @cached_property
     def logistic(self) -> LogisticModel:
         """Logistic regression: a candidate itself, and what every network begins as. Fitted once."""
-        strengths, total = self.config.logistic_l2, self.collective.sum
+        total = self.collective.sum
+        known = next((found.l2 for found in self.found.values() if found.l2 is not None), None)
+        if known is not None:
+            return fit_logistic(self.train.labelled(), known, total)
+        strengths = self.config.logistic_l2
         return pick_logistic(self.train.labelled(), self.validation.labelled(), strengths, total)[0]
 
 
@@ -97,7 +121,9 @@ def fit_candidate(name: str, data: FitData) -> Fitted:
 def _scored(name: str, files: Files, data: FitData) -> Fitted:
     """The candidate read back from its files, as scoring will read it."""
     runtime = Runtime(data.schema, data.config, data.config.cores_per_rank, data.config.batch_size)
-    return Fitted(files, load_scorer(name, files, runtime)(data.validation.encoded))
+    learnt = {"logistic": lambda: Found(data.logistic.l2), "gbdt": lambda: Found(trees=trees_of(files))}
+    found = learnt.get(name, Found)()
+    return Fitted(files, load_scorer(name, files, runtime)(data.validation.encoded), found=found)
 
 
 def _recency(data: FitData) -> Files:
@@ -132,12 +158,15 @@ def _bgnbd(data: FitData) -> Files:
 
 def _gbdt(data: FitData) -> Files:
     """Rank 0 reads a bounded sample and grows the trees; the others are given their texts."""
-    counts = data.table.count("train", data.collective.rank, data.collective.size, data.collective.sum)
+    counts = data.table.count(data.splits, data.collective.rank, data.collective.size, data.collective.sum)
     texts: list[str] = []
     if data.collective.rank == 0:
         slices = sample_of_rows(counts, data.config.gbdt_max_rows)
-        sample = read_slices(data.table, "train", slices, data.schema)
-        texts = list(grow_boosters(sample.labelled(), sample.buckets, data.config))
+        sample = read_slices(data.table, data.splits, slices, data.schema)
+        if data.parity is not None:
+            sample = sample.where(sample.buckets % 2 == data.parity)
+        trees = data.found["gbdt"].trees if "gbdt" in data.found else ()
+        texts = list(grow_boosters(sample.labelled(), sample.buckets, data.config, trees))
     shared = [share_text(texts[n] if texts else "", data.collective) for n in range(data.config.gbdt_bag)]
     return tree_files(shared)
 
@@ -158,12 +187,13 @@ def _network(name: str, data: FitData) -> Fitted:
     network = new_network(data.schema, config)
     start_from_logistic(network, logistic)
     shares = RankData(data.train, data.validation, data.total_train_rows)
-    trained = fit_network(network, shares, config, data.collective)
+    epochs = data.found[name].epochs if name in data.found else None
+    trained = fit_network(network, shares, config, data.collective, epochs, data.on_epoch)
     return Fitted(
         files={WEIGHTS: weights_to_npz(trained.weights)},
         validation_logits=trained.validation_logits,
         history=[asdict(epoch) for epoch in trained.epochs],
-        best_epoch=trained.best_epoch,
+        found=Found(logistic.l2, epochs=trained.best_epoch),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 import keras
@@ -94,10 +95,19 @@ def start_from_logistic(network: keras.Model, logistic: LogisticModel) -> None:
         wide.trainable = False
 
 
-def fit_network(network: keras.Model, data: RankData, config: ModelConfig, collective: Collective) -> TrainedNetwork:
+def fit_network(
+    network: keras.Model,
+    data: RankData,
+    config: ModelConfig,
+    collective: Collective,
+    fixed_epochs: int | None = None,
+    on_epoch: Callable[[int, float], None] | None = None,
+) -> TrainedNetwork:
     """Train until validation stops improving; the decision, being made of sums, is the same on every rank.
 
-    Validation is judged by plain log loss, whatever the training loss weighs or leaves out.
+    Validation is judged by plain log loss, whatever the training loss weighs or leaves out. With ``fixed_epochs`` so
+    many are run, none is judged and the last is the best. ``on_epoch`` is told each epoch's number and validation loss,
+    and may end the training by raising.
 
     ``best_epoch`` is 0 where no epoch improves on the weights that the network came with.
 
@@ -113,7 +123,8 @@ def fit_network(network: keras.Model, data: RankData, config: ModelConfig, colle
     best_logits = batched_logits(logits, data.validation.encoded, config.batch_size)
     best_loss = mean_log_loss(best_logits, data.validation.labelled(), collective.sum)
     best, best_epoch = get_weights(network), 0
-    while len(epochs) < config.max_epochs and len(epochs) - best_epoch < config.patience:
+    limit = config.max_epochs if fixed_epochs is None else fixed_epochs
+    while len(epochs) < limit and len(epochs) - best_epoch < config.patience:
         started = time.monotonic()
         optimizer.learning_rate.assign(config.learning_rate * config.learning_rate_decay ** len(epochs))
         train_loss = _train_epoch(step, train, config, collective, len(epochs))
@@ -122,8 +133,10 @@ def fit_network(network: keras.Model, data: RankData, config: ModelConfig, colle
         loss = mean_log_loss(found, data.validation.labelled(), collective.sum)
         epochs.append(Epoch(len(epochs) + 1, train_loss, loss, rows_per_second))
         _check_and_log(epochs[-1], config, collective)
-        if loss < best_loss:
+        if loss < best_loss or fixed_epochs is not None:
             best, best_logits, best_loss, best_epoch = get_weights(network), found, loss, len(epochs)
+        if on_epoch:
+            on_epoch(len(epochs), loss)
     set_weights(network, best)
     return TrainedNetwork(best, best_logits, epochs, best_epoch)
 

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import traceback
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,10 @@ from intent_spark.models.schema import FeatureSchema
 from intent_spark.training.collective import Collective, HorovodRanks, OneRank
 from intent_spark.training.feed import ExampleTable, read_share
 from intent_spark.training.fitting import FitData, Fitted, fit_candidate
+from intent_spark.training.gate import against_champion
+from intent_spark.training.refit import refit
 from intent_spark.training.selection import Selection, select
+from intent_spark.training.tuning import Tuning, tune
 
 ENTRY = "intent_spark.training.rank:run"
 RESULT, FILES = "result.json", "candidates"
@@ -37,10 +40,13 @@ class RankTask:
     candidates: list[str]
     horizon_days: int
     distributed: bool
+    live_model: str | None = None
+    tuning: Tuning | None = None
 
     def to_json(self) -> str:
         """JSON text, for a process that may not have this package on its path yet."""
         coded = {"schema": self.schema.to_json(), "config": self.config.model_dump()}
+        coded["tuning"] = vars(self.tuning) if self.tuning else None
         return json.dumps(vars(self) | coded)
 
     @classmethod
@@ -49,6 +55,7 @@ class RankTask:
         tree: dict[str, Any] = json.loads(text)
         tree["schema"] = FeatureSchema.from_json(tree["schema"])
         tree["config"] = ModelConfig.model_validate(tree["config"])
+        tree["tuning"] = Tuning(**tree["tuning"]) if tree["tuning"] else None
         return cls(**tree)
 
 
@@ -78,6 +85,10 @@ def _train(task: RankTask, collective: Collective) -> None:
         validation, _ = read_share(table, "validation", *place)
         counts["train_rows"], counts["validation_rows"] = train.rows, validation.rows
     data = FitData(task.schema, task.config, task.horizon_days, table, train, validation, total, collective)
+    trials: list[dict[str, Any]] = []
+    if task.tuning:
+        config, trials = tune(task.candidates, data, task.tuning)
+        data = replace(data, config=config)
     fitted: dict[str, Fitted] = {}
     for name in task.candidates:
         if name != BLEND:
@@ -85,13 +96,21 @@ def _train(task: RankTask, collective: Collective) -> None:
                 fitted[name] = fit_candidate(name, data)
     logits = {name: candidate.validation_logits for name, candidate in fitted.items()}
     with step("train_intent.select", rank=collective.rank) as counts:
-        chosen = select(logits, validation, task.config, BLEND in task.candidates, collective)
+        chosen = select(logits, validation, data.config, BLEND in task.candidates, collective)
         counts["champion"] = chosen.champion
+    apart = None
+    if task.live_model:
+        with step("train_intent.gate", rank=collective.rank, against=Path(task.live_model).name):
+            losses, cores = chosen.losses[chosen.champion], task.config.cores_per_rank
+            apart = against_champion(losses, validation, table, Path(task.live_model), cores, collective)
+    if task.config.refit:
+        fitted, chosen = refit(fitted, chosen, data)
     if collective.rank == 0:
-        _write(fitted, chosen, Path(task.scratch))
+        learnt = {"config": data.config.model_dump(), "study": trials, "against_live": asdict(apart) if apart else None}
+        _write(fitted, chosen, learnt, Path(task.scratch))
 
 
-def _write(fitted: dict[str, Fitted], chosen: Selection, scratch: Path) -> None:
+def _write(fitted: dict[str, Fitted], chosen: Selection, learnt: dict[str, Any], scratch: Path) -> None:
     """Each candidate's files in a folder of its name, and last what was found out about them all."""
     files = {name: candidate.files for name, candidate in fitted.items()}
     if chosen.blend:
@@ -105,9 +124,9 @@ def _write(fitted: dict[str, Fitted], chosen: Selection, scratch: Path) -> None:
         "calibrations": {name: calibration.to_tree() for name, calibration in chosen.calibrations.items()},
         "metrics": chosen.metrics,
         "histories": {name: candidate.history for name, candidate in fitted.items()},
-        "best_epochs": {name: c.best_epoch for name, c in fitted.items() if c.best_epoch is not None},
+        "best_epochs": {name: c.found.epochs for name, c in fitted.items() if c.found.epochs is not None},
     }
-    (scratch / RESULT).write_text(json.dumps(result), encoding="utf-8")
+    (scratch / RESULT).write_text(json.dumps(result | learnt), encoding="utf-8")
 
 
 def _report(error: BaseException, scratch: Path, collective: Collective | None) -> None:

@@ -1,0 +1,60 @@
+"""Whether a new model may take the live one's place: both on the last matured window, user by user.
+
+The new model's losses are cross-fitted on validation; the live one had never seen that window. The difference is
+bootstrapped over groups of users. A challenger is refused where it is worse beyond chance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.special import logit
+
+from intent_spark.models.intervals import Interval, mean_interval
+from intent_spark.models.logistic import FloatArray, log_losses
+from intent_spark.models.predictor import Predictor
+from intent_spark.training.collective import Collective
+from intent_spark.training.feed import BUCKETS, ExampleTable, Share, read_share
+
+SEED = 1
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the challenger is let in, and the sentence that says why."""
+
+    passed: bool
+    why: str
+
+
+def judge(difference: Interval) -> Verdict:
+    """The verdict on the challenger's mean log loss minus the champion's."""
+    passed = difference.low <= 0
+    told = f"{difference.value:+.5f} ({difference.low:+.5f} to {difference.high:+.5f})"
+    return Verdict(passed, f"its log loss on the last matured window is {'not ' if passed else ''}worse: {told}")
+
+
+def against_champion(
+    losses: FloatArray, validation: Share, table: ExampleTable, champion: Path, cores: int, collective: Collective
+) -> Interval:
+    """The challenger's mean log loss minus that of the live model, over all ranks' validation rows.
+
+    Args:
+        losses: the challenger's, of this rank's validation rows [n].
+        validation: these rows.
+        table: where the live model reads the same rows, encoded by its own schema.
+        champion: the live model's directory.
+        cores: TensorFlow's threads, where it is a network.
+        collective: the ranks; all get the same.
+    """
+    live = Predictor(champion, cores)
+    own, _ = read_share(table, "validation", live.model.schema, collective.rank, collective.size, collective.sum)
+    odds = logit(live.predict_encoded(own.encoded).candidates[live.model.champion])
+    apart = losses - log_losses(odds, own.labels)
+    parts = (validation.weights * apart, validation.weights)
+    sums, weights = collective.sum(
+        np.stack([np.bincount(validation.buckets, part, minlength=BUCKETS).astype(np.float64) for part in parts])
+    )
+    return mean_interval(sums[weights > 0], weights[weights > 0], SEED)

@@ -1,0 +1,62 @@
+"""The second fit: what was found best on validation, on every date whose label has matured.
+
+The first fit leaves out validation, and the dates before it whose labels reach into it: the newest there are. Once
+penalty, trees and epochs are known, no row needs to be held back to find them, and the candidates are fitted again on
+all dates. Calibrations and blend have to be those of the models that score. They are found by cross-fitting: on the
+odd half of the users to judge the even half's validation rows, and the other way round. Which candidate is the champion
+was decided before, and its metrics stay those of the first fit, which validation had not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from intent_spark.config.log import step
+from intent_spark.models.logistic import FloatArray
+from intent_spark.training.feed import read_share
+from intent_spark.training.fitting import FitData, Fitted, fit_candidate
+from intent_spark.training.selection import Selection, recalibrated
+
+SPLITS = ("train", "refit", "validation")
+HALVES = (0, 1)
+
+
+def refit(first: Mapping[str, Fitted], chosen: Selection, data: FitData) -> tuple[dict[str, Fitted], Selection]:
+    """The candidates fitted on all dates, with their calibrations and blend; every rank calls this.
+
+    Args:
+        first: the candidates of the first fit, which say what was found best.
+        chosen: the champion and the metrics, which stay.
+        data: of the first fit.
+    """
+    rank, collective = data.collective.rank, data.collective
+    with step("train_intent.refit_share", rank=rank) as counts:
+        place = (data.schema, rank, collective.size, collective.sum)
+        rows, total = read_share(data.table, SPLITS, *place)
+        counts["rows"] = rows.rows
+    known = {name: candidate.found for name, candidate in first.items()}
+    everything = replace(data, train=rows, total_train_rows=total, splits=SPLITS, found=known)
+    refitted: dict[str, Fitted] = {}
+    for name, candidate in first.items():
+        with step(f"train_intent.refit_{name}", rank=rank):
+            refitted[name] = replace(fit_candidate(name, everything), history=candidate.history)
+    with step("train_intent.refit_calibration", rank=rank):
+        logits = _cross_fitted(list(first), everything)
+        final = recalibrated(chosen, logits, data.validation, data.config, collective)
+    return refitted, final
+
+
+def _cross_fitted(names: list[str], data: FitData) -> dict[str, FloatArray]:
+    """Log odds of this rank's validation rows [n], each by candidates fitted on the other half of the users."""
+    judged = {name: np.zeros(data.validation.rows) for name in names}
+    for half in HALVES:
+        train = data.train.where(data.train.buckets % 2 == half)
+        total = int(data.collective.sum(np.array([float(train.rows)]))[0])
+        part = replace(data, train=train, total_train_rows=total, parity=half)
+        others = data.validation.buckets % 2 != half
+        for name in names:
+            judged[name][others] = fit_candidate(name, part).validation_logits[others]
+    return judged
