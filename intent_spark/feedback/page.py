@@ -16,7 +16,7 @@ from intent_spark.models.directory import TrainedModel
 from intent_spark.models.metrics import ScoreHistogram
 from intent_spark.reports.evaluation import Candidate, EvaluationPage
 
-SPLITS = ("train", "validation")
+SPLITS = ("train", "refit", "validation")
 NOTES = {
     UNCALIBRATED: "the champion before calibration",
     "blend": "weighted sum of the other candidates' calibrated log odds",
@@ -100,7 +100,8 @@ def _with_interval(told: Figures) -> dict[str, Any]:
 def _lineage(inputs: dict[str, int], model: TrainedModel) -> list[dict[str, Any]]:
     lineage, examples = model.manifest["lineage"], model.manifest["examples"]
     rows = [{"table": name, "version": version, "note": "read by this evaluation"} for name, version in inputs.items()]
-    dates = [f"{split} {', '.join(d for d, s in lineage['splits'].items() if s == split)}" for split in SPLITS]
+    by_split = {split: [day for day, of in lineage["splits"].items() if of == split] for split in SPLITS}
+    dates = [f"{split} {', '.join(days)}" for split, days in by_split.items() if days]
     rows.append({"table": "examples", "version": examples["version"], "note": f"training set: {'; '.join(dates)}"})
     trained = [
         {"table": n, "version": v, "note": "read by the training set"} for n, v in lineage["table_versions"].items()

@@ -9,10 +9,9 @@ from typing import Any, ClassVar
 
 from pyspark.sql import functions as F
 
-from intent_spark.config.errors import UsageError
 from intent_spark.lakehouse.job import MISSING, Job, JobContext, Plan, PlanItem
 from intent_spark.lakehouse.job_runs import Outcome
-from intent_spark.models.registry import champion
+from intent_spark.models.registry import read_aliases
 from intent_spark.reports.table import text_table
 
 DAY_COLUMNS = {
@@ -86,7 +85,6 @@ def _run_rows(context: JobContext) -> list[dict[str, Any]]:
 
 
 def _live_model(context: JobContext) -> str:
-    try:
-        return champion(Path(context.lakehouse.path("models"))).name
-    except UsageError:
-        return "none"
+    aliases = read_aliases(Path(context.lakehouse.path("models")))
+    waiting = f"; challenger: {aliases.challenger}" if aliases.challenger else ""
+    return f"{aliases.champion or 'none'}{waiting}"

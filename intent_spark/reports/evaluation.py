@@ -238,7 +238,7 @@ def _details(page: EvaluationPage) -> list[tuple[str, str, Table]]:
     sections: list[tuple[str, str, Sequence[Mapping[str, Any]]]] = [
         ("Lift by decile", f"“{name}”; tied scores are split in proportion.", _lift_rows(histogram)),
         ("Calibration", f"“{name}” in ten equal groups, with 95% intervals.", _reliability_rows(histogram)),
-        ("Intervals", "95% of 400 bootstrap draws of the users; a bar for how sure a figure is.", page.intervals),
+        ("Intervals", "95% intervals: the users were drawn anew 400 times.", page.intervals),
         ("Segments", f"“{name}” within groups of users, with 95% intervals.", page.segments),
         ("Trials", "Settings that tuning tried, in its order.", page.study),
         ("Stages", "Rows and seconds of the jobs that led here.", page.stages),

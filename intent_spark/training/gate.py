@@ -19,6 +19,8 @@ from intent_spark.training.collective import Collective
 from intent_spark.training.feed import BUCKETS, ExampleTable, Share, read_share
 
 SEED = 1
+# A probability that rounding made 0 or 1 must not cost infinitely much.
+SURE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ def against_champion(
     """
     live = Predictor(champion, cores)
     own, _ = read_share(table, "validation", live.model.schema, collective.rank, collective.size, collective.sum)
-    odds = logit(live.predict_encoded(own.encoded).candidates[live.model.champion])
+    scores = live.predict_encoded(own.encoded).candidates[live.model.champion]
+    odds = logit(np.clip(scores, SURE, 1.0 - SURE))
     apart = losses - log_losses(odds, own.labels)
     parts = (validation.weights * apart, validation.weights)
     sums, weights = collective.sum(

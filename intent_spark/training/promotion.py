@@ -23,7 +23,7 @@ from intent_spark.models.directory import TrainedModel, knows_outcomes_until, lo
 from intent_spark.models.intervals import mean_interval
 from intent_spark.models.registry import champion, model_versions, promote, read_aliases, roll_back
 from intent_spark.training.feed import BUCKETS
-from intent_spark.training.gate import SEED, Verdict, judge
+from intent_spark.training.gate import SEED, SURE, Verdict, judge
 from intent_spark.training.tracking import Tracker
 
 LOSSES = ("loss", "other_loss")
@@ -142,7 +142,8 @@ def _summed(
             found: dict[str, Any] = {"user_id": batch["user_id"]}
             for name, predictor in zip(LOSSES, predictors, strict=True):
                 score = predictor.predict_frame(batch).candidates[predictor.model.champion]
-                found[name] = -np.log(np.where(batch["label"] == 1, score, 1.0 - score))
+                right = np.where(batch["label"] == 1, score, 1.0 - score)
+                found[name] = -np.log(np.maximum(right, SURE))
             yield pd.DataFrame(found)
 
     given = labelled.select("user_id", "label", *columns)

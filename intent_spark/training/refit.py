@@ -4,7 +4,8 @@ The first fit leaves out validation, and the dates before it whose labels reach 
 penalty, trees and epochs are known, no row needs to be held back to find them, and the candidates are fitted again on
 all dates. Calibrations and blend have to be those of the models that score. They are found by cross-fitting: on the
 odd half of the users to judge the even half's validation rows, and the other way round. Which candidate is the champion
-was decided before, and its metrics stay those of the first fit, which validation had not seen.
+was decided before, and its metrics stay those of the first fit, which had not seen validation. Where users are too few
+for halves, the calibrations of the first fit stay.
 """
 
 from __future__ import annotations
@@ -43,10 +44,23 @@ def refit(first: Mapping[str, Fitted], chosen: Selection, data: FitData) -> tupl
     for name, candidate in first.items():
         with step(f"train_intent.refit_{name}", rank=rank):
             refitted[name] = replace(fit_candidate(name, everything), history=candidate.history)
+    if not _can_be_halved(everything):
+        return refitted, chosen
     with step("train_intent.refit_calibration", rank=rank):
         logits = _cross_fitted(list(first), everything)
         final = recalibrated(chosen, logits, data.validation, data.config, collective)
     return refitted, final
+
+
+def _can_be_halved(data: FitData) -> bool:
+    """Whether each half of the users has both kinds of label, to be fitted on and to be judged."""
+    counts = [
+        float((share.labels[share.buckets % 2 == half] == kind).sum())
+        for share in (data.train, data.validation)
+        for half in HALVES
+        for kind in (0, 1)
+    ]
+    return bool(data.collective.sum(np.array(counts)).min() > 0)
 
 
 def _cross_fitted(names: list[str], data: FitData) -> dict[str, FloatArray]:
