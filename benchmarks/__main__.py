@@ -7,9 +7,13 @@ import os
 import platform
 import sys
 
-from benchmarks import profiles, simulation
+from benchmarks import profiles, simulation, training
 
-BENCHMARKS = {"simulation": lambda _: simulation.main(), "profiles": profiles.main}
+BENCHMARKS = {
+    "simulation": lambda _: simulation.main(),
+    "profiles": profiles.main,
+    "training": lambda _: training.main(),
+}
 
 
 def main(words: list[str]) -> int:

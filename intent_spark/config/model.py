@@ -73,6 +73,10 @@ class ModelConfig(Strict):
     batch_size: PositiveInt = Field(description="examples of one step on one rank")
     learning_rate: PositiveFloat = Field(description="Adam's")
     learning_rate_decay: float = Field(gt=0, le=1, description="factor from each epoch to the next")
+    learning_rate_scaling: Literal["none", "sqrt", "linear"] = Field(
+        "none", description="how the rate grows with the batches that one update sums: ranks x accumulate_steps"
+    )
+    warmup_steps: int = Field(0, ge=0, description="first updates, over which the rate rises from nothing")
     clip_norm: float = Field(0.0, ge=0, description="largest norm of the gradient summed over ranks; 0: any")
     accumulate_steps: PositiveInt = Field(1, description="batches whose gradients are applied at once")
     mixed_precision: bool = Field(False, description="compute in bfloat16; weights and logits stay float32")

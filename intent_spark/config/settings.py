@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, PositiveInt
 
 from intent_spark.config.features import FeaturesConfig
 from intent_spark.config.model import ModelConfig
 from intent_spark.config.simulation import SimulationConfig
 from intent_spark.config.strict import Strict
+from intent_spark.config.training import TrainingSettings
 
 
 class EnvironmentSettings(Strict):
@@ -50,13 +49,6 @@ class ExamplesSettings(Strict):
     step_days: PositiveInt | None = Field(
         default=None, description="days between them; a quarter of the horizon if not said"
     )
-
-
-class TrainingSettings(Strict):
-    """How the training job runs."""
-
-    ranks: PositiveInt
-    launcher: Literal["auto", "single", "spark"]
 
 
 class RegistrySettings(Strict):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import Any, ClassVar
 
@@ -19,6 +21,9 @@ from intent_spark.lakehouse.lakehouse import Build
 from intent_spark.lakehouse.shop import data_range, recorded_shop, touched_days, touched_within
 
 ROWS_PER_FILE = 1_000_000
+# What a rank reads at a time when it shuffles: few enough that its memory holds many from all over the table.
+ROWS_PER_GROUP = 16_384
+GROUP_LIMIT = "parquet.block.row.count.limit"
 TABLE = "examples"
 
 
@@ -78,7 +83,8 @@ class BuildExamples(Job):
                 plan.inputs["request"]["definition"],
                 manifest,
             )
-            lakehouse.overwrite(_laid_out(frame), TABLE, ("as_of",), build)
+            with _small_row_groups(context):
+                lakehouse.overwrite(_laid_out(frame), TABLE, ("as_of",), build)
             frame.unpersist()
         rows = lakehouse.read(TABLE).count()
         if rows != sum(row["users"] for row in per_split.values()):
@@ -161,6 +167,16 @@ def _laid_out(examples: DataFrame) -> DataFrame:
     """
     spread = examples.repartition(max(1, examples.count() // ROWS_PER_FILE), "user_id")
     return spread.sortWithinPartitions("as_of", F.xxhash64("user_id"), "user_id")
+
+
+@contextmanager
+def _small_row_groups(context: JobContext) -> Iterator[None]:
+    """Delta takes no such option for one write, but hands the session's settings on to Parquet's writer."""
+    context.spark.conf.set(GROUP_LIMIT, ROWS_PER_GROUP)
+    try:
+        yield
+    finally:
+        context.spark.conf.unset(GROUP_LIMIT)
 
 
 def _counts(examples: DataFrame) -> dict[str, dict[str, Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from intent_spark.config.errors import ContractError, UsageError
 from intent_spark.config.model import ALL, BASELINES, BLEND, ModelConfig, in_order
+from intent_spark.config.training import FeedSettings
 from intent_spark.models import bgnbd
 from intent_spark.models.bgnbd import PurchaseHistory, fit_bgnbd, histories, is_customer
 from intent_spark.models.candidates import WEIGHTS, Runtime, load_scorer, tree_files, weights_to_npz
@@ -22,8 +23,11 @@ from intent_spark.models.profile_numbers import missing_numbers
 from intent_spark.models.recency import FEATURES as RECENCY_FEATURES
 from intent_spark.models.recency import fit_recency, recency_feature
 from intent_spark.models.schema import FeatureSchema
+from intent_spark.training.checkpoint import Keeper, NoKeeper
 from intent_spark.training.collective import Collective
-from intent_spark.training.feed import ExampleTable, Share, Splits, read_slices, sample_of_rows
+from intent_spark.training.feed import Share, read_pieces
+from intent_spark.training.stream import RankRows, train_feed
+from intent_spark.training.windows import all_pieces, sample_of
 
 
 @dataclass(frozen=True)
@@ -52,22 +56,25 @@ class Fitted:
 class FitData:
     """What a rank fits candidates on.
 
-    ``splits`` and, where not None, ``parity`` (of the users' buckets) say of which rows ``train`` is a share. Of a
-    candidate in ``found`` nothing is decided by validation or held-back rows any more.
+    Of a candidate in ``found`` nothing is decided by validation or held-back rows any more. ``on_epoch`` is told of
+    each epoch of a network, and may end its training by raising.
     """
 
     schema: FeatureSchema
     config: ModelConfig
     horizon_days: int
-    table: ExampleTable
-    train: Share
-    validation: Share
-    total_train_rows: int
+    training: RankRows
+    validation: RankRows
     collective: Collective
-    splits: Splits = "train"
-    parity: int | None = None
+    feed: FeedSettings = FeedSettings()
+    keeper: Keeper = field(default_factory=NoKeeper)
     found: Mapping[str, Found] = field(default_factory=dict)
     on_epoch: Callable[[int, float], None] | None = None
+
+    @property
+    def train(self) -> Share:
+        """The training rows that are in memory at a time: all of them, if ``feed.memory_mb`` allows it."""
+        return self.training.held()
 
     @cached_property
     def logistic(self) -> LogisticModel:
@@ -77,7 +84,7 @@ class FitData:
         if known is not None:
             return fit_logistic(self.train.labelled(), known, total)
         strengths = self.config.logistic_l2
-        return pick_logistic(self.train.labelled(), self.validation.labelled(), strengths, total)[0]
+        return pick_logistic(self.train.labelled(), self.validation.held().labelled(), strengths, total)[0]
 
 
 def choose_candidates(config: ModelConfig, schema: FeatureSchema) -> tuple[list[str], dict[str, str]]:
@@ -123,7 +130,7 @@ def _scored(name: str, files: Files, data: FitData) -> Fitted:
     runtime = Runtime(data.schema, data.config, data.config.cores_per_rank, data.config.batch_size)
     learnt = {"logistic": lambda: Found(data.logistic.l2), "gbdt": lambda: Found(trees=trees_of(files))}
     found = learnt.get(name, Found)()
-    return Fitted(files, load_scorer(name, files, runtime)(data.validation.encoded), found=found)
+    return Fitted(files, data.validation.score(load_scorer(name, files, runtime)), found=found)
 
 
 def _recency(data: FitData) -> Files:
@@ -158,13 +165,10 @@ def _bgnbd(data: FitData) -> Files:
 
 def _gbdt(data: FitData) -> Files:
     """Rank 0 reads a bounded sample and grows the trees; the others are given their texts."""
-    counts = data.table.count(data.splits, data.collective.rank, data.collective.size, data.collective.sum)
     texts: list[str] = []
     if data.collective.rank == 0:
-        slices = sample_of_rows(counts, data.config.gbdt_max_rows)
-        sample = read_slices(data.table, data.splits, slices, data.schema)
-        if data.parity is not None:
-            sample = sample.where(sample.buckets % 2 == data.parity)
+        source = data.training.source.profile_alone()
+        sample = read_pieces(source, sample_of(all_pieces(source.counts), data.config.gbdt_max_rows))
         trees = data.found["gbdt"].trees if "gbdt" in data.found else ()
         texts = list(grow_boosters(sample.labelled(), sample.buckets, data.config, trees))
     shared = [share_text(texts[n] if texts else "", data.collective) for n in range(data.config.gbdt_bag)]
@@ -186,9 +190,11 @@ def _network(name: str, data: FitData) -> Fitted:
     logistic = data.logistic
     network = new_network(data.schema, config)
     start_from_logistic(network, logistic)
-    shares = RankData(data.train, data.validation, data.total_train_rows)
+    data.training.release()
+    feed = train_feed(data.training, config, data.feed, data.collective)
+    shares = RankData(feed, data.validation, data.feed.prefetch)
     epochs = data.found[name].epochs if name in data.found else None
-    trained = fit_network(network, shares, config, data.collective, epochs, data.on_epoch)
+    trained = fit_network(network, shares, config, data.collective, data.keeper, epochs, data.on_epoch)
     return Fitted(
         files={WEIGHTS: weights_to_npz(trained.weights)},
         validation_logits=trained.validation_logits,

@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 from scipy.special import logit
 
+from intent_spark.models.encode import Encoded
 from intent_spark.models.intervals import Interval, mean_interval
 from intent_spark.models.logistic import FloatArray, log_losses
 from intent_spark.models.predictor import Predictor
-from intent_spark.training.collective import Collective
-from intent_spark.training.feed import BUCKETS, ExampleTable, Share, read_share
+from intent_spark.training.feed import BUCKETS, ExampleTable, SplitRows
+from intent_spark.training.fitting import FitData
+from intent_spark.training.stream import rank_rows
 
 SEED = 1
 # A probability that rounding made 0 or 1 must not cost infinitely much.
@@ -38,24 +40,24 @@ def judge(difference: Interval) -> Verdict:
     return Verdict(passed, f"its log loss on the last matured window is {'not ' if passed else ''}worse: {told}")
 
 
-def against_champion(
-    losses: FloatArray, validation: Share, table: ExampleTable, champion: Path, cores: int, collective: Collective
-) -> Interval:
+def against_champion(losses: FloatArray, data: FitData, table: ExampleTable, champion: Path) -> Interval:
     """The challenger's mean log loss minus that of the live model, over all ranks' validation rows.
 
     Args:
         losses: the challenger's, of this rank's validation rows [n].
-        validation: these rows.
+        data: what it was fitted on; all ranks get the same.
         table: where the live model reads the same rows, encoded by its own schema.
         champion: the live model's directory.
-        cores: TensorFlow's threads, where it is a network.
-        collective: the ranks; all get the same.
     """
-    live = Predictor(champion, cores)
-    own, _ = read_share(table, "validation", live.model.schema, collective.rank, collective.size, collective.sum)
-    scores = live.predict_encoded(own.encoded).candidates[live.model.champion]
-    odds = logit(np.clip(scores, SURE, 1.0 - SURE))
-    apart = losses - log_losses(odds, own.labels)
+    live, collective = Predictor(champion, data.config.cores_per_rank), data.collective
+    source = SplitRows.of(table, "validation", live.model.schema, collective.rank, collective.size, collective.sum)
+
+    def odds(encoded: Encoded) -> FloatArray:
+        scores = live.predict_encoded(encoded).candidates[live.model.champion]
+        return np.asarray(logit(np.clip(scores, SURE, 1.0 - SURE)))
+
+    validation = data.validation
+    apart = losses - log_losses(rank_rows(source, data.feed, collective).score(odds), validation.labels)
     parts = (validation.weights * apart, validation.weights)
     sums, weights = collective.sum(
         np.stack([np.bincount(validation.buckets, part, minlength=BUCKETS).astype(np.float64) for part in parts])

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from intent_spark.config.errors import IntentSparkError
 from intent_spark.config.log import step
 from intent_spark.config.model import ModelConfig, in_order
+from intent_spark.config.training import LauncherName
 from intent_spark.lakehouse.job import MISSING, STALE, THERE, Job, JobContext, Plan, PlanItem, positive
 from intent_spark.lakehouse.job_runs import Outcome, code_version
 from intent_spark.lakehouse.lakehouse import Build
@@ -32,7 +33,7 @@ class TrainIntent(Job):
     def add_options(self, parser: ArgumentParser) -> None:
         """Declare the job's own options."""
         parser.add_argument("--ranks", type=positive, help="Horovod ranks (default: training.ranks)")
-        parser.add_argument("--launcher", choices=("auto", "single", "spark"), help="default: training.launcher")
+        parser.add_argument("--launcher", choices=get_args(LauncherName), help="default: training.launcher")
         parser.add_argument(
             "--tune", type=positive, metavar="N", help="search model.search by N trials first; goes on with a study"
         )
@@ -99,6 +100,7 @@ def _any_request(context: JobContext, options: Namespace) -> TrainingRequest:
         ranks=options.ranks or settings.training.ranks,
         launcher=options.launcher or settings.training.launcher,
         network_interface=settings.environment.network_interface,
+        settings=settings.training,
     )
 
 

@@ -17,29 +17,35 @@ import numpy as np
 
 from intent_spark.config.log import step
 from intent_spark.models.logistic import FloatArray
-from intent_spark.training.feed import read_share
+from intent_spark.training.checkpoint import NoKeeper
+from intent_spark.training.feed import ExampleTable, SplitRows
 from intent_spark.training.fitting import FitData, Fitted, fit_candidate
 from intent_spark.training.selection import Selection, recalibrated
+from intent_spark.training.stream import rank_rows
 
 SPLITS = ("train", "refit", "validation")
 HALVES = (0, 1)
 
 
-def refit(first: Mapping[str, Fitted], chosen: Selection, data: FitData) -> tuple[dict[str, Fitted], Selection]:
+def refit(
+    first: Mapping[str, Fitted], chosen: Selection, data: FitData, table: ExampleTable
+) -> tuple[dict[str, Fitted], Selection]:
     """The candidates fitted on all dates, with their calibrations and blend; every rank calls this.
 
     Args:
         first: the candidates of the first fit, which say what was found best.
         chosen: the champion and the metrics, which stay.
         data: of the first fit.
+        table: where all dates are read.
     """
     rank, collective = data.collective.rank, data.collective
-    with step("train_intent.refit_share", rank=rank) as counts:
-        place = (data.schema, rank, collective.size, collective.sum)
-        rows, total = read_share(data.table, SPLITS, *place)
+    with step("train_intent.refit_rows", rank=rank) as counts:
+        source = SplitRows.of(table, SPLITS, data.schema, rank, collective.size, collective.sum)
+        rows = rank_rows(source, data.feed, collective)
         counts["rows"] = rows.rows
     known = {name: candidate.found for name, candidate in first.items()}
-    everything = replace(data, train=rows, total_train_rows=total, splits=SPLITS, found=known)
+    # What a checkpoint of this encoder keeps is the first fit's.
+    everything = replace(data, training=rows, keeper=NoKeeper(), found=known)
     refitted: dict[str, Fitted] = {}
     for name, candidate in first.items():
         with step(f"train_intent.refit_{name}", rank=rank):
@@ -47,7 +53,7 @@ def refit(first: Mapping[str, Fitted], chosen: Selection, data: FitData) -> tupl
     if not _can_be_halved(everything):
         return refitted, chosen
     with step("train_intent.refit_calibration", rank=rank):
-        logits = _cross_fitted(list(first), everything)
+        logits = _cross_fitted(list(first), everything, source)
         final = recalibrated(chosen, logits, data.validation, data.config, collective)
     return refitted, final
 
@@ -56,20 +62,20 @@ def _can_be_halved(data: FitData) -> bool:
     """Whether each half of the users has both kinds of label, to be fitted on and to be judged."""
     counts = [
         float((share.labels[share.buckets % 2 == half] == kind).sum())
-        for share in (data.train, data.validation)
+        for share in (data.training, data.validation)
         for half in HALVES
         for kind in (0, 1)
     ]
     return bool(data.collective.sum(np.array(counts)).min() > 0)
 
 
-def _cross_fitted(names: list[str], data: FitData) -> dict[str, FloatArray]:
+def _cross_fitted(names: list[str], data: FitData, source: SplitRows) -> dict[str, FloatArray]:
     """Log odds of this rank's validation rows [n], each by candidates fitted on the other half of the users."""
     judged = {name: np.zeros(data.validation.rows) for name in names}
+    collective = data.collective
     for half in HALVES:
-        train = data.train.where(data.train.buckets % 2 == half)
-        total = int(data.collective.sum(np.array([float(train.rows)]))[0])
-        part = replace(data, train=train, total_train_rows=total, parity=half)
+        fewer = source.half_of(half, collective.rank, collective.size, collective.sum)
+        part = replace(data, training=rank_rows(fewer, data.feed, collective))
         others = data.validation.buckets % 2 != half
         for name in names:
             judged[name][others] = fit_candidate(name, part).validation_logits[others]

@@ -23,7 +23,7 @@ from intent_spark.models.calibration import FITS, IDENTITY, Calibration
 from intent_spark.models.directory import CALIBRATED, CROSS_FITTED, UNCALIBRATED
 from intent_spark.models.logistic import FloatArray, SumOverRanks, log_losses
 from intent_spark.training.collective import Collective
-from intent_spark.training.feed import Share
+from intent_spark.training.feed import Judged
 from intent_spark.training.validation import validation_metrics
 
 Logits = dict[str, FloatArray]
@@ -79,7 +79,7 @@ class _FittedOn:
 
 
 def select(
-    logits: Mapping[str, FloatArray], validation: Share, config: ModelConfig, with_blend: bool, collective: Collective
+    logits: Mapping[str, FloatArray], validation: Judged, config: ModelConfig, with_blend: bool, collective: Collective
 ) -> Selection:
     """Calibrate, blend and choose; every rank returns the same but for its own rows' losses.
 
@@ -136,7 +136,7 @@ def _means_and_errors(
 
 
 def recalibrated(
-    chosen: Selection, logits: Mapping[str, FloatArray], validation: Share, config: ModelConfig, collective: Collective
+    chosen: Selection, logits: Mapping[str, FloatArray], validation: Judged, config: ModelConfig, collective: Collective
 ) -> Selection:
     """The same champion and metrics, with calibrations and blend of other log odds of the validation rows [n].
 

@@ -19,6 +19,7 @@ from intent_spark.config.errors import ContractError
 from intent_spark.config.log import LOGGER, step
 from intent_spark.config.model import BLEND, ModelConfig, SearchRange, encoder_names
 from intent_spark.models.directory import CROSS_FITTED
+from intent_spark.training.checkpoint import NoKeeper
 from intent_spark.training.collective import Collective
 from intent_spark.training.fitting import FitData, Fitted, fit_candidate, share_text
 from intent_spark.training.selection import select
@@ -70,7 +71,8 @@ class _Trials:
     def run(self, values: dict[str, Any], study: _Study | None) -> dict[str, Any]:
         """State and loss, the same on every rank."""
         data, collective = self._data, self._data.collective
-        trial = replace(data, config=_with(data.config, values), on_epoch=_Pruning(study, collective))
+        config, pruning = _with(data.config, values), _Pruning(study, collective)
+        trial = replace(data, config=config, on_epoch=pruning, keeper=NoKeeper())
         try:
             fitted = {name: self._fitted(name, trial) for name in self._names if name != BLEND}
             logits = {name: candidate.validation_logits for name, candidate in fitted.items()}
@@ -88,7 +90,7 @@ class _Trials:
         if touched(name, set(self._data.config.search)):
             return fit_candidate(name, trial)
         if name not in self._kept:
-            self._kept[name] = fit_candidate(name, self._data)
+            self._kept[name] = fit_candidate(name, replace(self._data, keeper=NoKeeper()))
         return self._kept[name]
 
 

@@ -13,14 +13,16 @@ import yaml
 from pydantic import ValidationError
 
 from intent_spark.config.model import ModelConfig
+from intent_spark.config.training import FeedSettings
 from intent_spark.models.gbdt import trees_of
 from intent_spark.models.logistic import LogisticModel, fit_logistic
 from intent_spark.models.schema import FeatureSchema, NumericFeature
 from intent_spark.training.collective import OneRank
-from intent_spark.training.feed import ExampleTable, read_share
+from intent_spark.training.feed import ExampleTable, Share, SplitRows, Splits
 from intent_spark.training.fitting import FitData, Fitted, fit_candidate
 from intent_spark.training.refit import refit
 from intent_spark.training.selection import Selection, select
+from intent_spark.training.stream import rank_rows
 from intent_spark.training.tuning import GivenUpError, Tuning, _Pruning, touched, tune
 from tests.models.lockstep import ThreadRank, in_lockstep
 from tests.training.synthetic import examples_table, write_examples
@@ -48,9 +50,16 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> ExampleTable:
 
 def fit_data(table: ExampleTable, rank: Any, **changes: object) -> FitData:
     place = (SCHEMA, rank.rank, rank.size, rank.sum)
-    train, total = read_share(table, "train", *place)
-    validation, _ = read_share(table, "validation", *place)
-    return FitData(SCHEMA, config(**changes), 7, table, train, validation, total, rank)
+    sources = [SplitRows.of(table, split, *place) for split in ("train", "validation")]
+    train, validation = (rank_rows(source, FeedSettings(), rank) for source in sources)
+    return FitData(SCHEMA, config(**changes), 7, train, validation, rank)
+
+
+def share(table: ExampleTable, split: Splits, half: int | None = None) -> Share:
+    source = SplitRows.of(table, split, SCHEMA)
+    if half is not None:
+        source = source.half_of(half, 0, 1, lambda counts: counts)
+    return rank_rows(source, FeedSettings(), OneRank()).held()
 
 
 def both_fits(table: ExampleTable, rank: Any) -> tuple[dict[str, Fitted], Selection, dict[str, Fitted], Selection]:
@@ -58,13 +67,13 @@ def both_fits(table: ExampleTable, rank: Any) -> tuple[dict[str, Fitted], Select
     first = {name: fit_candidate(name, data) for name in NAMES}
     logits = {name: fitted.validation_logits for name, fitted in first.items()}
     chosen = select(logits, data.validation, data.config, True, rank)
-    return (first, chosen, *refit(first, chosen, data))
+    return (first, chosen, *refit(first, chosen, data, table))
 
 
 def test_a_refit_is_the_fit_of_all_dates_with_what_was_found(table: ExampleTable) -> None:
     first, chosen, second, final = both_fits(table, OneRank())
-    everything, _ = read_share(table, ("train", "refit", "validation"), SCHEMA)
-    parts = [read_share(table, split, SCHEMA)[1] for split in ("train", "refit", "validation")]
+    everything = share(table, ("train", "refit", "validation"))
+    parts = [share(table, split).rows for split in ("train", "refit", "validation")]
     assert everything.rows == sum(parts) > parts[0] > parts[1] > 0
     wanted = fit_logistic(everything.labelled(), first["logistic"].found.l2 or 0.0)
     found = LogisticModel.from_json(second["logistic"].files["logistic.json"])
@@ -74,15 +83,24 @@ def test_a_refit_is_the_fit_of_all_dates_with_what_was_found(table: ExampleTable
     assert (final.champion, final.metrics) == (chosen.champion, chosen.metrics)
 
 
+def test_halves_are_of_users(table: ExampleTable) -> None:
+    """Every row is in one of them, with its own label and inputs."""
+    everything = share(table, ("train", "validation"))
+    for half in (0, 1):
+        found, wanted = share(table, ("train", "validation"), half), np.flatnonzero(everything.buckets % 2 == half)
+        np.testing.assert_array_equal(found.labels, everything.labels[wanted])
+        np.testing.assert_array_equal(found.encoded.numeric, everything.encoded.numeric[wanted])
+        np.testing.assert_array_equal(found.buckets, everything.buckets[wanted])
+
+
 def test_calibrations_are_of_users_whom_the_fit_did_not_see(table: ExampleTable) -> None:
     from intent_spark.models.calibration import fit_platt
 
     final = both_fits(table, OneRank())[3]
-    everything, _ = read_share(table, ("train", "refit", "validation"), SCHEMA)
-    validation, _ = read_share(table, "validation", SCHEMA)
+    validation = share(table, "validation")
     logits = np.zeros(validation.rows)
     for half in (0, 1):
-        model = fit_logistic(everything.where(everything.buckets % 2 == half).labelled(), 0.01)
+        model = fit_logistic(share(table, ("train", "refit", "validation"), half).labelled(), 0.01)
         others = validation.buckets % 2 != half
         logits[others] = model.logits(validation.encoded.numeric[others])
     wanted = fit_platt(logits, validation.labels, validation.weights).to_tree()
