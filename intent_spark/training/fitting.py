@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -70,15 +69,22 @@ class FitData:
     keeper: Keeper = field(default_factory=NoKeeper)
     found: Mapping[str, Found] = field(default_factory=dict)
     on_epoch: Callable[[int, float], None] | None = None
+    _logistic: list[LogisticModel] = field(default_factory=list, init=False)
 
     @property
     def train(self) -> Share:
         """The training rows that are in memory at a time: all of them, if ``feed.memory_mb`` allows it."""
         return self.training.held()
 
-    @cached_property
+    @property
     def logistic(self) -> LogisticModel:
         """Logistic regression: a candidate itself, and what every network begins as. Fitted once."""
+        # No cached_property: until Python 3.12 its lock is the class's, and ranks in threads would wait for each other.
+        if not self._logistic:
+            self._logistic.append(self._fit_logistic())
+        return self._logistic[0]
+
+    def _fit_logistic(self) -> LogisticModel:
         total = self.collective.sum
         known = next((found.l2 for found in self.found.values() if found.l2 is not None), None)
         if known is not None:
