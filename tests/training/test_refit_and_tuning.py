@@ -141,7 +141,7 @@ def test_a_search_space_that_cannot_be_is_refused(search: dict[str, Any], senten
 
 
 def test_a_study_goes_on_and_its_best_is_taken(table: ExampleTable, tmp_path: Path) -> None:
-    search = {"gbdt_leaves": {"low": 2, "high": 12}, "calibration": {"choices": ["platt", "temperature"]}}
+    search = {"gbdt_leaves": {"low": 2, "high": 20}, "calibration": {"choices": ["platt", "temperature"]}}
     data = fit_data(table, OneRank(), search=search)
 
     def run(trials: int) -> tuple[ModelConfig, list[dict[str, Any]]]:
@@ -159,7 +159,7 @@ def test_a_study_goes_on_and_its_best_is_taken(table: ExampleTable, tmp_path: Pa
 
 def test_ranks_try_the_same(table: ExampleTable, tmp_path: Path) -> None:
     def run(_: int, rank: ThreadRank) -> ModelConfig:
-        data = fit_data(table, rank, search={"gbdt_leaves": {"low": 2, "high": 12}})
+        data = fit_data(table, rank, search={"gbdt_leaves": {"low": 2, "high": 20}})
         return tune(NAMES, data, Tuning(3, str(tmp_path / f"{rank.size}.journal"), "a"))[0]
 
     [alone] = in_lockstep(run, [0])
