@@ -115,7 +115,8 @@ class ModelConfig(Strict):
         for key, of in self.search.items():
             if key not in SEARCHABLE:
                 raise ValueError(f"search: '{key}' cannot be tuned; allowed are {', '.join(sorted(SEARCHABLE))}")
-            for value in of.choices or [of.low, of.high]:
+            values: list[int | float | str | None] = [*of.choices] if of.choices else [of.low, of.high]
+            for value in values:
                 try:
                     ModelConfig.model_validate(self.model_dump(exclude={"search"}) | {key: value})
                 except ValidationError as error:

@@ -109,7 +109,7 @@ def mean_interval(sums: FloatArray, weights: FloatArray, seed: int, draws: int =
     A group is a user, or all users whose hash is alike: groups of strangers vary as users do, so sums by group are
     enough, however many users there are. Of differences between two candidates' losses it is a paired comparison.
     """
-    drawn = ((counts @ sums, counts @ weights) for counts in resampled(len(sums), seed, draws))
+    drawn = ((float(counts @ sums), float(counts @ weights)) for counts in resampled(len(sums), seed, draws))
     return _interval(float(sums.sum() / weights.sum()), [total / weight for total, weight in drawn if weight > 0])
 
 
