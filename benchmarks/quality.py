@@ -109,9 +109,9 @@ def what_the_network_adds(runs: Runs) -> list[str]:
         for other in (name for name in (LOGISTIC, TREES) if name in runs.scores):
             both = {name: runs.scores[name] for name in (network, other)}
             apart = auc_differences(both, runs.labels, other, seed=1, draws=1000)[network]
-            verdict = "more" if apart.low > 0 else "less" if apart.high < 0 else "neither more nor less, by chance,"
+            verdict = "better" if apart.low > 0 else "worse" if apart.high < 0 else "no difference beyond chance"
             told = f"{apart.value:+.4f} ({apart.low:+.4f} to {apart.high:+.4f})"
-            sentences.append(f"{network} knows {verdict} than {other}: AUC {told}.")
+            sentences.append(f"{network} beside {other}: AUC {told}, {verdict}.")
     return sentences
 
 

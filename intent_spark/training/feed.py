@@ -254,7 +254,7 @@ class SplitRows:
     def _labels(self, group: int) -> FloatArray:
         read = self.table.read(self.split, group, [LABEL])
         labels = np.concatenate([np.zeros(0), *(_floats(rows[LABEL]) for rows in read)])
-        return labels if self.half is None else labels[self._places_of(self.half, group)]
+        return labels if self.half is None else np.asarray(labels[self._places_of(self.half, group)], np.float64)
 
     def _places_of(self, half: int, group: int) -> npt.NDArray[np.intp]:
         """Where in the row group's rows of the split those of half of the users are."""
