@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
+from argparse import Namespace
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -16,9 +16,9 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from benchmarks.history import AS_OF, PARTITIONS, History
+from benchmarks.measure import Row, session, timed, with_ratios
 from intent_spark.config.features import FeaturesConfig
-from intent_spark.config.loading import load_settings
-from intent_spark.lakehouse.session import spark_session
 from intent_spark.profiles.direct import EventDays
 from intent_spark.profiles.fold import StoredDays
 from intent_spark.profiles.profile import profiles_of
@@ -27,36 +27,23 @@ from intent_spark.profiles.state import Base, build_state, find_way, same_slots
 from intent_spark.profiles.user_days import user_days
 from intent_spark.reports.table import text_table
 
-FIRST, DAYS = date(2026, 1, 1), 91
-AS_OF = FIRST + timedelta(days=DAYS)
 WINDOWS = (7, 30, 90)
 TYPES = ("view", "search", "cart", "favourite", "purchase")
 SUMS = {
     "spend": ("purchase", "price * quantity"), "cart_value": ("cart", "price * quantity"),
     "quantity": ("purchase", "quantity"),
 }  # fmt: skip
-PARTITIONS = 64
 
 
-def main(events: int) -> None:
+def main(options: Namespace) -> None:
     """Print a row for each way to the snapshot."""
+    history = History(options.events, options.events // options.events_a_user, options.days)
     with tempfile.TemporaryDirectory() as folder:
-        spark = _session(folder)
-        bench = _Bench(spark, Path(folder), events)
-        rows = bench.run()
+        spark = session(folder, PARTITIONS)
+        rows = _Bench(spark, Path(folder), history).run()
         spark.stop()
-    print(f"{events:,} events, {events // 50:,} users, {DAYS} days, {len(WINDOWS) * 8} aggregates")  # noqa: T201
+    print(f"{history}, {len(WINDOWS) * 8} aggregates")  # noqa: T201
     print(text_table(rows))  # noqa: T201
-
-
-def _session(folder: str) -> SparkSession:
-    environment = load_settings().environment
-    conf = environment.conf | {
-        "spark.sql.shuffle.partitions": str(PARTITIONS),
-        "spark.local.dir": folder,
-        "spark.ui.showConsoleProgress": "false",
-    }
-    return spark_session(environment.model_copy(update={"conf": conf}), "benchmark")
 
 
 def plain_features() -> FeaturesConfig:
@@ -90,15 +77,16 @@ def hand_written() -> str:
 class _Bench:
     """The files, and the ways timed over them."""
 
-    def __init__(self, spark: SparkSession, folder: Path, events: int) -> None:
-        self.spark, self.folder, self.count = spark, folder, events
+    def __init__(self, spark: SparkSession, folder: Path, history: History) -> None:
+        self.spark, self.folder, self.history = spark, folder, history
         self.features = plain_features()
         self.slots = Slots(self.features)
         self.results: dict[str, Path] = {}
 
-    def run(self) -> list[dict[str, object]]:
+    def run(self) -> list[Row]:
         """Make the files, time each way, compare what they wrote."""
-        self._generate()
+        self.history.write(self.spark, self.folder / "events")
+        self.spark.read.parquet(str(self.folder / "events")).createOrReplaceTempView("events")
         spark_sql = self._timed("Spark SQL, one pass", lambda out: self._write(self.spark.sql(hand_written()), out))
         direct = self._timed("intent_spark, direct", self._direct)
         duckdb = self._timed("DuckDB, one pass", self._duckdb)
@@ -108,34 +96,14 @@ class _Bench:
         self._compare()
         both = {"way": "intent_spark, one more day", "seconds": tile["seconds"] + roll["seconds"], "peak GB": ""}  # type: ignore[operator]
         rows = [spark_sql, direct, duckdb, tile, roll, both]
-        for row in rows:
-            for name, other in (("/ Spark SQL", spark_sql), ("/ direct", direct), ("/ DuckDB", duckdb)):
-                row[name] = round(row["seconds"] / other["seconds"], 2)  # type: ignore[operator]
-        return rows
+        return with_ratios(rows, {"Spark SQL": spark_sql, "direct": direct, "DuckDB": duckdb})
 
-    def _generate(self) -> None:
-        """Events of equal chance for every user and day, ten kinds of rows in the shares of a shop."""
-        kinds = "element_at(array('view','view','view','view','view','view','search','cart','favourite','purchase')"
-        rows = self.spark.range(self.count).selectExpr(
-            f"concat('u', pmod(xxhash64(id, 1), {self.count // 50})) as user_id",
-            f"{kinds}, cast(pmod(xxhash64(id, 2), 10) as int) + 1) as event_type",
-            "cast(100 + pmod(xxhash64(id, 3), 100000) as bigint) as price",
-            "cast(1 + pmod(xxhash64(id, 4), 3) as int) as quantity",
-            f"date_add(date'{FIRST}', cast(pmod(xxhash64(id, 5), {DAYS}) as int)) as event_date",
-        )
-        spread = rows.repartition(PARTITIONS // 4, "event_date")
-        spread.write.partitionBy("event_date").parquet(str(self.folder / "events"))
-        self.spark.read.parquet(str(self.folder / "events")).createOrReplaceTempView("events")
-
-    def _timed(self, way: str, work: Callable[[Path], None], snapshot: bool = True) -> dict[str, object]:
+    def _timed(self, way: str, work: Callable[[Path], None], snapshot: bool = True) -> Row:
         out = self.folder / f"result-{len(self.results)}"
-        _forget_peak(self.spark)
-        started = time.perf_counter()
-        work(out)
-        seconds = time.perf_counter() - started
+        row = timed(self.spark, way, lambda: work(out))
         if snapshot:
             self.results[way] = out
-        return {"way": way, "seconds": round(seconds, 2), "peak GB": round(_peak_gigabytes(self.spark), 1)}
+        return row
 
     @staticmethod
     def _write(frame: DataFrame, out: Path) -> None:
@@ -197,21 +165,3 @@ class _Bench:
             assert row == first, (
                 f"{way} differs: {[(n, row[n], first[n]) for n in first if row.get(n) != first[n]][:3]}"
             )
-
-
-def _java(spark: SparkSession) -> int:
-    return int(spark.sparkContext._jvm.java.lang.ProcessHandle.current().pid())  # type: ignore[union-attr]
-
-
-def _forget_peak(spark: SparkSession) -> None:
-    for process in (_java(spark), os.getpid()):
-        Path(f"/proc/{process}/clear_refs").write_text("5")
-
-
-def _peak_gigabytes(spark: SparkSession) -> float:
-    """The most memory that Java and Python held since it was forgotten, in GB."""
-    total = 0
-    for process in (_java(spark), os.getpid()):
-        status = Path(f"/proc/{process}/status").read_text()
-        total += next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-    return total / 1e6

@@ -11,10 +11,12 @@ from pyspark.sql import functions as F
 from intent_spark.feedback.evaluation import CEILING, HIDDEN, UNCALIBRATED, Evaluation, Figures
 from intent_spark.feedback.outcomes import ALL
 from intent_spark.lakehouse.lakehouse import Lakehouse
+from intent_spark.lakehouse.quality import gate_history
 from intent_spark.lakehouse.shop import recorded_shop
 from intent_spark.models.directory import TrainedModel
 from intent_spark.models.metrics import ScoreHistogram
 from intent_spark.reports.evaluation import Candidate, EvaluationPage
+from intent_spark.reports.quality_plots import GateDay
 
 SPLITS = ("train", "refit", "validation")
 NOTES = {
@@ -57,7 +59,19 @@ def page(
         intervals=_intervals(result),
         study=model.study,
         segments=_segments(result),
+        quality=quality(lakehouse),
     )
+
+
+def quality(lakehouse: Lakehouse) -> list[GateDay]:
+    """Every gate of every day as it stands; the source is named where there are several."""
+    rows = gate_history(lakehouse)
+    several = len({row["source"] for row in rows}) > 1
+    return [
+        GateDay(f"{row['gate']} ({row['source']})" if several else row["gate"], row["event_date"], row["value"],
+                row["warn"], row["fail"], row["status"], row["accepted"])
+        for row in rows
+    ]  # fmt: skip
 
 
 def _candidate(name: str, histogram: ScoreHistogram, champion: str) -> Candidate:

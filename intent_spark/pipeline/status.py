@@ -11,12 +11,14 @@ from pyspark.sql import functions as F
 
 from intent_spark.lakehouse.job import MISSING, Job, JobContext, Plan, PlanItem
 from intent_spark.lakehouse.job_runs import Outcome
+from intent_spark.lakehouse.quality import failed_gates
 from intent_spark.models.registry import read_aliases
 from intent_spark.reports.table import text_table
 
 DAY_COLUMNS = {
     "events": "event_date",
     "events_quarantine": "ingest_date",
+    "day_figures": "event_date",
     "user_days": "event_date",
     "profile_states": "as_of",
     "profiles": "as_of",
@@ -48,14 +50,15 @@ class ShowStatus(Job):
             _table_row(context, name, column) for name, column in DAY_COLUMNS.items() if context.lakehouse.exists(name)
         ]
         model = _live_model(context)
-        print(f"{text_table(tables)}\n\n{text_table(_run_rows(context))}\n\nlive model: {model}")  # noqa: T201
+        shown = [text_table(tables), text_table(_run_rows(context)), *_waiting(context), f"live model: {model}"]
+        print("\n\n".join(shown))  # noqa: T201  # the tables are what the person asked for
         return Outcome(f"{len(tables)} tables; live model: {model}")
 
 
 def _table_row(context: JobContext, name: str, column: str) -> dict[str, Any]:
     per_day = context.lakehouse.read(name).groupBy(column).count().orderBy(column).collect()
     days = [row[column] for row in per_day]
-    holes = _holes(days) if column == "event_date" else []
+    holes = _holes(days) if name == "events" else []  # user_days holds the days that were asked for
     return {
         "table": name,
         "version": context.lakehouse.version(name),
@@ -82,6 +85,12 @@ def _run_rows(context: JobContext) -> list[dict[str, Any]]:
          "seconds": round(r["seconds"], 1), "message": r["message"][:80]}
         for r in rows
     ]  # fmt: skip
+
+
+def _waiting(context: JobContext) -> list[str]:
+    """The failed quality gates that keep their days out of the profiles."""
+    failed = failed_gates(context.lakehouse)
+    return ["\n".join(["failed quality gates:", *(f"  {gate.describe()}" for gate in failed)])] if failed else []
 
 
 def _live_model(context: JobContext) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import IntegerType
 
 from intent_spark.config.features import words
 from intent_spark.config.source import EVENT_TYPES
@@ -15,9 +17,6 @@ from intent_spark.profiles.partials import Partial
 from intent_spark.profiles.slots import Slot
 from intent_spark.profiles.spans import DayRange
 from intent_spark.profiles.user_days import days_of
-
-# Enough to tell the types of events apart; any other type is an error of ingestion's contract.
-TYPE_BITS = len(EVENT_TYPES).bit_length()
 
 
 @dataclass(frozen=True)
@@ -51,25 +50,56 @@ def adds_up(slot: Slot) -> bool:
 def event_rows(events: DataFrame, partials: Sequence[Partial]) -> DataFrame:
     """One row an event, a column a partial, moved to where its user is aggregated.
 
-    What moves is narrow: day and type of event as one number, beside the columns that the expressions read. Every
-    column costs eight bytes of an exchange, however small its values.
+    What moves is narrow: day, type and one of the integers in one number, beside the columns that the expressions
+    read. Every column costs eight bytes of an exchange, however small its values.
     """
-    read = set().union(*[words(p.expression) for p in partials]) & set(events.columns)
+    told = [_by_type_bit(p.expression) for p in partials]
+    read = set().union(*[words(text) for text in told]) & set(events.columns)
     others = sorted(read - {"user_id", "event_date", "event_type"})
-    day, code = "cast(unix_date(event_date) as bigint)", _type_code()
-    packed = events.select("user_id", F.expr(f"shiftleft({day}, {TYPE_BITS}) | {code}").alias("packed"), *others)
-    moved = packed.repartition("user_id").select(
-        "user_id",
-        F.expr(f"date_from_unix_date(cast(shiftright(packed, {TYPE_BITS}) as int))").alias("event_date"),
-        F.expr(f"element_at({_types()}, cast(packed & {(1 << TYPE_BITS) - 1} as int) + 1)").alias("event_type"),
-        *others,
-    )
-    return moved.select("user_id", "event_date", *[F.expr(p.expression).alias(p.name) for p in partials])
+    small = next((name for name in others if isinstance(events.schema[name].dataType, IntegerType)), None)
+    whole = [name for name in others if name != small]
+    moved = events.select("user_id", F.expr(_packed(small)).alias(PACKED), *whole).repartition("user_id")
+    unpacked = [F.expr(_day()).alias("event_date"), *map(F.col, whole)]
+    unpacked += [F.expr(_small()).alias(small)] if small else []
+    unpacked += [F.expr(_type()).alias("event_type")] if "event_type" in read else []
+    rows = moved.select(F.col("user_id"), F.col(PACKED), *unpacked)
+    columns = [F.expr(text).alias(p.name) for p, text in zip(partials, told, strict=True)]
+    return rows.select("user_id", "event_date", *columns)
 
 
-def _types() -> str:
-    return f"array({', '.join(repr(name) for name in EVENT_TYPES)})"
+# The packed number: 32 bits of an integer, a bit that is set where it is null, the day, a bit for each type.
+PACKED = "packed"
+TYPES = {name: 1 << place for place, name in enumerate(EVENT_TYPES)}
+NAME = re.compile("|".join(TYPES))
+TYPE_TEST = re.compile(rf"event_type in \(((?:'(?:{NAME.pattern})'(?:, )?)+)\)")
+NULL_BIT, DAY_ZERO = 1 << 31, 1 << (30 - len(TYPES))
 
 
-def _type_code() -> str:
-    return f"cast(array_position({_types()}, event_type) - 1 as bigint)"
+def _packed(small: str | None) -> str:
+    types = "case event_type " + " ".join(f"when '{name}' then {bit}L" for name, bit in TYPES.items()) + " else 0L end"
+    day = f"shiftleft(cast(unix_date(event_date) as bigint) + {DAY_ZERO}, {len(TYPES)})"
+    if small is None:
+        return f"{day} | {types}"
+    return f"coalesce(shiftleft(cast({small} as bigint), 32), {NULL_BIT}L) | {day} | {types}"
+
+
+def _day() -> str:
+    return f"date_from_unix_date(cast(shiftright({PACKED} & {NULL_BIT - 1}L, {len(TYPES)}) as int) - {DAY_ZERO})"
+
+
+def _small() -> str:
+    return f"if({PACKED} & {NULL_BIT}L != 0, null, cast(shiftright({PACKED}, 32) as int))"
+
+
+def _type() -> str:
+    return "case " + " ".join(f"when {PACKED} & {bit}L != 0 then '{name}'" for name, bit in TYPES.items()) + " end"
+
+
+def _by_type_bit(expression: str) -> str:
+    """The same expression with its tests of the type as tests of bits: cheaper than comparing text."""
+
+    def mask(found: re.Match[str]) -> str:
+        named = sum(TYPES[name] for name in NAME.findall(found[1]))
+        return f"{PACKED} & {named}L != 0"
+
+    return TYPE_TEST.sub(mask, expression)

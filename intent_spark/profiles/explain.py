@@ -57,8 +57,8 @@ def preview(
 def known_at(as_of: date | str, instant: datetime, warehouse: str = "warehouse") -> DataFrame:
     """The profiles of a date as they could have been built at an instant: from events that had come in by then.
 
-    Straight from the events by their ``ingest_time``; nothing is written. The users' attributes are those on record
-    now for the date.
+    Straight from the events by their ``ingest_time``, and from users and items as their tables stood then; nothing
+    is written.
 
     Args:
         as_of: the date, e.g. ``2026-04-23``.
@@ -68,13 +68,11 @@ def known_at(as_of: date | str, instant: datetime, warehouse: str = "warehouse")
     Raises:
         UsageError: the instant has no zone.
     """
-    if instant.tzinfo is None:
-        raise UsageError(f"instant {instant} has no zone; write datetime(2026, 4, 23, tzinfo=UTC).")
     features = load_settings().features
-    tables, day = _tables(warehouse, features), _day(as_of)
-    before = (F.col("event_date") < F.lit(day)) & (F.col("ingest_time") < F.lit(instant))
+    tables, day = _tables(warehouse, features, instant), _day(as_of)
+    events = tables.events(known_at=instant).where(F.col("event_date") < F.lit(day))
     way = find_way(Slots(features), day, None)
-    state = build_state(EventDays(tables.events().where(before)), features, way, tables.zone)
+    state = build_state(EventDays(events), features, way, tables.zone)
     return profiles_contract(features).select(profiles_of(state, tables.users(day), features, day, tables.zone))
 
 
@@ -112,7 +110,7 @@ def explain(user: str, as_of: date | str, warehouse: str = "warehouse") -> pd.Da
     values = profile.first()
     if values is None:
         raise UsageError(f"user {user} has no event before {day} in warehouse {tables.lakehouse.root}.")
-    mine = tables.events().where((F.col("user_id") == user) & (F.col("event_date") < F.lit(day)))
+    mine = tables.events(only=(F.col("user_id") == user) & (F.col("event_date") < F.lit(day)))
     counted = _counted(mine, features)
     rows = [
         _windowed(feature, window, name, values, counted[feature.title], day)
@@ -160,16 +158,20 @@ def _told(row: Row) -> str:
 
 
 def _state(tables: ProfileTables, users: Sequence[str], as_of: date) -> DataFrame:
-    mine = tables.events().where(F.col("user_id").isin(*users) & (F.col("event_date") < F.lit(as_of)))
+    mine = tables.events(only=F.col("user_id").isin(*users) & (F.col("event_date") < F.lit(as_of)))
     return build_state(EventDays(mine), tables.features, find_way(Slots(tables.features), as_of, None), tables.zone)
 
 
-def _tables(warehouse: str, features: FeaturesConfig) -> ProfileTables:
+def _tables(warehouse: str, features: FeaturesConfig, instant: datetime | None = None) -> ProfileTables:
+    """The tables as they are, dimensions as they were before an instant where one is given."""
     spark = SparkSession.getActiveSession() or spark_session(load_settings().environment, "notebook")
     lakehouse = Lakehouse(spark, warehouse)
     recorded_shop(lakehouse)
     names = [name for name in ("events", "users", "items") if lakehouse.exists(name)]
-    return ProfileTables(lakehouse, features, {name: lakehouse.version(name) for name in names}, "profiles")
+    versions = {name: lakehouse.version(name) for name in names}
+    if instant is not None:
+        versions |= {name: lakehouse.version_before(name, instant) for name in names if name != "events"}
+    return ProfileTables(lakehouse, features, versions, "profiles")
 
 
 def _day(as_of: date | str) -> date:

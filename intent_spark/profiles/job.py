@@ -11,7 +11,7 @@ from typing import ClassVar
 from pyspark.sql import functions as F
 
 from intent_spark.config.errors import ContractError, UsageError
-from intent_spark.config.log import step
+from intent_spark.config.log import LOGGER, step
 from intent_spark.lakehouse.job import (
     THERE,
     Job,
@@ -24,18 +24,20 @@ from intent_spark.lakehouse.job import (
 )
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.lakehouse import Build
-from intent_spark.lakehouse.shop import data_range, touched_days
+from intent_spark.lakehouse.quality import check_gates
+from intent_spark.lakehouse.shop import data_range, event_rows, touched_days
 from intent_spark.profiles.contract import definition_hash, feature_hashes
 from intent_spark.profiles.declarations import check_declarations
 from intent_spark.profiles.late import moved
 from intent_spark.profiles.planner import (
+    DAYS,
     Snapshot,
     plan_snapshots,
     seconds_per_row,
 )
 from intent_spark.profiles.snapshot_statistics import write_statistics
 from intent_spark.profiles.staleness import LATE, PROFILES, day_items, snapshot_items, statistics_items
-from intent_spark.profiles.tables import JOB, ProfileTables, holdings
+from intent_spark.profiles.tables import JOB, Cost, ProfileTables, holdings
 from intent_spark.profiles.user_days import reads_items
 
 DAYS_PER_COMMIT = 92
@@ -75,12 +77,15 @@ class BuildProfiles(Job):
         check_declarations(context.spark, features)
         wanted = _wanted_dates(options)
         _check_dates(context, wanted)
+        check_gates(lakehouse, max(wanted))
         touched = touched_days(lakehouse)
-        days = {} if options.strategy == "direct" else day_items(context, touched, max(wanted))
+        days = day_items(context, touched, max(wanted))
         snapshots = snapshot_items(context, touched, wanted)
-        todo_days = [day for day, item in days.items() if item.state != THERE]
+        unbuilt = [day for day, item in days.items() if item.state != THERE]
         todo_dates = [day for day, item in snapshots.items() if item.state != THERE]
-        runs = _ways(context, touched, todo_days, todo_dates, options)
+        rates = _rates(context)
+        runs = _ways(context, touched, unbuilt, todo_dates, options, rates)
+        needed = sorted({day for run in runs for way in run for day in way.builds})
         for way in (way for run in runs for way in run):
             item = snapshots[way.way.as_of]
             why = "; ".join(filter(None, [item.why, way.describe()]))
@@ -89,10 +94,10 @@ class BuildProfiles(Job):
         there = [day for day, item in snapshots.items() if item.state == THERE]
         measures = statistics_items(context, there) if context.settings.profiles.statistics else {}
         inputs = {
-            "days": todo_days, "runs": runs, "events": max(touched.values()), "late": late,
+            "days": needed, "day_rate": rates.get(DAYS), "runs": runs, "events": max(touched.values()), "late": late,
             "unmeasured": [day for day, item in measures.items() if item.state != THERE],
         }  # fmt: skip
-        return Plan([*days.values(), *snapshots.values(), *measures.values()], inputs)
+        return Plan([*_told(days, needed), *snapshots.values(), *measures.values()], inputs)
 
     def run(self, context: JobContext, options: Namespace, plan: Plan) -> Outcome:
         """Build what the plan lacks, oldest first, each part a commit of its own."""
@@ -102,12 +107,15 @@ class BuildProfiles(Job):
         target = tables
         if options.staged:
             target = ProfileTables(context.lakehouse, context.settings.features, inputs, STAGING)
-        rows_in = _build_days(tables, plan.inputs["days"])
+        kept = context.settings.profiles
+        rows_in, cost = _build_days(tables, plan.inputs["days"], kept.rows_per_file, plan.inputs["day_rate"])
         dates = [way.way.as_of for run in plan.inputs["runs"] for way in run]
-        rows_out = _build_snapshots(target, plan.inputs["runs"])
+        rows_out = _build_snapshots(target, plan.inputs["runs"], cost)
         if options.staged and dates:
             _swap(tables, target, dates)
-        measured = dates if context.settings.profiles.statistics else []
+        if dates and (dropped := tables.prune_states(kept.keep_states)):
+            LOGGER.info("step=build_profiles.prune_states dropped=%d kept=%d", dropped, kept.keep_states)
+        measured = dates if kept.statistics else []
         for as_of in [*measured, *plan.inputs["unmeasured"]]:
             with step("build_profiles.statistics", as_of=as_of) as counts:
                 counts.update(write_statistics(tables, as_of))
@@ -142,46 +150,74 @@ def _input_versions(context: JobContext, plan: Plan) -> dict[str, int]:
     if reads_items(context.settings.features):
         lakehouse.require("items", "ingest_items")
     dimensions = ["users"] + (["items"] if reads_items(context.settings.features) else [])
-    return {"events": plan.inputs["events"]} | {t: lakehouse.version(t) for t in dimensions if lakehouse.exists(t)}
+    events = lakehouse.newest_equal("events", plan.inputs["events"])
+    return {"events": events} | {t: lakehouse.version(t) for t in dimensions if lakehouse.exists(t)}
+
+
+def _told(days: dict[date, PlanItem], needed: list[date]) -> list[PlanItem]:
+    """The days that are there or are to be built; those that no snapshot asks for in one line."""
+    chosen = set(needed)
+    told = [item for day, item in days.items() if item.state == THERE or day in chosen]
+    left = len(days) - len(told)
+    return [*told, *([PlanItem(f"user_days of {left} more days", THERE, "not asked for, not built")] if left else [])]
+
+
+def _rates(context: JobContext) -> dict[str, float]:
+    """Seconds that the last runs took for a row, by strategy."""
+    lakehouse = context.lakehouse
+    return seconds_per_row([build for _, build in lakehouse.builds(PROFILES)] if lakehouse.exists(PROFILES) else [])
 
 
 def _ways(
-    context: JobContext, touched: dict[date, int], days: list[date], dates: list[date], options: Namespace
-) -> list[list[Snapshot]]:
+    context: JobContext, touched: dict[date, int], unbuilt: list[date], dates: list[date], options: Namespace,
+    rates: dict[str, float],
+) -> list[list[Snapshot]]:  # fmt: skip
     """How each date is made: a list for each of the runs that may go on side by side."""
     if not dates:
         return []
-    features, lakehouse = context.settings.features, context.lakehouse
-    # The direct way reads events of every day, the others only those of days that are yet to be built.
-    held = holdings(lakehouse, features, touched, touched if options.strategy == "direct" else days)
-    rates = seconds_per_row([build for _, build in lakehouse.builds(PROFILES)] if lakehouse.exists(PROFILES) else [])
+    features = context.settings.features
+    held = holdings(context.lakehouse, features, touched, unbuilt)
     size = -(-len(dates) // options.parallelism)
     parts = [dates[start : start + size] for start in range(0, len(dates), size)]
     return [plan_snapshots(part, features, held, options.strategy, rates) for part in parts]
 
 
-def _build_days(tables: ProfileTables, days: list[date]) -> int:
-    total = 0
+def _build_days(
+    tables: ProfileTables, days: list[date], rows_per_file: int, rate: float | None
+) -> tuple[int, list[Cost]]:
+    """Build days in committed chunks; gives the events read and what that cost."""
+    total, started = 0, time.monotonic()
+    rows = event_rows(tables.lakehouse)
     for start in range(0, len(days), DAYS_PER_COMMIT):
         chunk = days[start : start + DAYS_PER_COMMIT]
-        with step("build_profiles.user_days", first=chunk[0], last=chunk[-1], days=len(chunk)) as counts:
-            counts["events"], counts["rows"] = tables.write_days(chunk)
+        expected = sum(rows.get(day, 0) for day in chunk)
+        predicted = {} if rate is None else {"predicted_seconds": round(rate * expected, 1)}
+        fields = {"first": chunk[0], "last": chunk[-1], "days": len(chunk), "reads_rows": expected, **predicted}
+        with step("build_profiles.user_days", **fields) as counts:
+            files = -(-max(rows.get(day, 0) for day in chunk) // rows_per_file)
+            counts["events"], counts["rows"] = tables.write_days(chunk, max(files, 1))
+            if reads_items(tables.features):
+                counts["unknown_items"] = tables.unknown_items(chunk)
             total += counts["events"]
-    return total
+    return total, [{"strategy": DAYS, "rows": total, "seconds": time.monotonic() - started}] if days else []
 
 
-def _build_snapshots(tables: ProfileTables, runs: list[list[Snapshot]]) -> int:
-    """Build the runs side by side, the dates of each one after the other: they roll from one to the next."""
+def _build_snapshots(tables: ProfileTables, runs: list[list[Snapshot]], spent: list[Cost]) -> int:
+    """Build the runs side by side, the dates of each one after the other: they roll from one to the next.
+
+    What the days cost, ``spent``, is kept with the first snapshot.
+    """
+    first = {runs[0][0].way.as_of: spent} if runs else {}
 
     def build(run: list[Snapshot]) -> int:
-        return sum(_build_snapshot(tables, snapshot) for snapshot in run)
+        return sum(_build_snapshot(tables, snapshot, first.get(snapshot.way.as_of, [])) for snapshot in run)
 
     tables.create()
     with ThreadPoolExecutor(max(len(runs), 1)) as pool:
         return sum(pool.map(build, runs))
 
 
-def _build_snapshot(tables: ProfileTables, snapshot: Snapshot) -> int:
+def _build_snapshot(tables: ProfileTables, snapshot: Snapshot, spent: list[Cost]) -> int:
     as_of, reads = snapshot.way.as_of, snapshot.reads
     fields = {"as_of": as_of, "strategy": snapshot.strategy, "reads_rows": reads.rows}
     if snapshot.seconds is not None:
@@ -190,9 +226,10 @@ def _build_snapshot(tables: ProfileTables, snapshot: Snapshot) -> int:
         started = time.monotonic()
         if snapshot.way.merged or snapshot.way.rolled:
             tables.write_state(snapshot)
-        seconds = time.monotonic() - started
-        cost: dict[str, float | str] = {"strategy": snapshot.strategy, "rows": reads.rows, "seconds": seconds}
-        counts["rows"] = tables.write_profiles(as_of, cost)
+        cost: Cost = {"strategy": snapshot.strategy, "rows": reads.rows, "seconds": time.monotonic() - started}
+        counts["rows"] = tables.write_profiles(as_of, [*spent, cost])
+        if tables.features.user:
+            counts["unknown_users"] = tables.unknown_users(as_of)
     return int(counts["rows"])
 
 
@@ -218,6 +255,7 @@ def _swap(tables: ProfileTables, staged: ProfileTables, dates: list[date]) -> No
         build = Build(JOB, [d.isoformat() for d in dates], tables.inputs, definition_hash(tables.features), details)
         tables.create()
         lakehouse.replace(built, tables.profiles, "as_of", dates, build)
+        lakehouse.drop(STAGING, "as_of", dates)
         counts["rows"] = sum(rows for rows, _ in found.values())
 
 

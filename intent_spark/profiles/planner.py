@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from statistics import median
 from typing import Literal
@@ -17,6 +17,8 @@ from intent_spark.profiles.spans import BEGINNING
 from intent_spark.profiles.state import Base, Way, find_way
 
 Strategy = Literal["auto", "roll", "merge", "direct"]
+BY_DAYS = ("roll", "merge")
+DAYS = "days"  # the name under which the cost of building days is kept
 LAST_RUNS = 5
 
 
@@ -39,12 +41,20 @@ class Holdings:
     touched: dict[date, int]
     """The version of ``events`` that last touched each of its days."""
     days: dict[date, Size]
-    """``user_days`` by day; of a day yet to be built, its events."""
+    """``user_days`` by day."""
+    events: dict[date, int] = field(default_factory=dict)
+    """Rows of ``events`` by day."""
+    unbuilt: frozenset[date] = frozenset()
+    """Days that ``user_days`` lacks, or holds as they no longer are."""
     states: dict[date, Size] = field(default_factory=dict)
     bases: dict[date, Base] = field(default_factory=dict)
     """States that later ones may be rolled from."""
     spoilt: dict[date, str] = field(default_factory=dict)
     """Why the other states may not."""
+
+    def day(self, day: date) -> Size:
+        """What ``user_days`` holds of a day; of one yet to be built, as many rows as it has events at most."""
+        return Size(self.events.get(day, 0)) if day in self.unbuilt else self.days.get(day, Size())
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,10 @@ class Snapshot:
     reads: Size
     why: str = ""
     seconds: float | None = None
+    builds: tuple[date, ...] = ()
+    """The days that ``user_days`` must first be given; those that an earlier snapshot needs as well are named there."""
+    builds_from: int = 0
+    """The events of these days."""
 
     def describe(self) -> str:
         """The choice for a person: strategy, what it reads, what it may take."""
@@ -63,7 +77,9 @@ class Snapshot:
         base = f" from {self.way.base.as_of}" if self.way.base else ""
         again = f", {len(self.way.merged)} slots merged" if self.way.base and self.way.merged else ""
         reason = f" ({self.why})" if self.why else ""
-        return f"{self.strategy}{base}{again}{reason}: reads {self.reads.rows:,} rows, {_megabytes(self.reads)}{took}"
+        first = f"; {len(self.builds)} days to be built for it from {self.builds_from:,} events" if self.builds else ""
+        read = f"{self.reads.rows:,} rows, {_megabytes(self.reads)}"
+        return f"{self.strategy}{base}{again}{reason}: reads {read}{took}{first}"
 
 
 def _megabytes(size: Size) -> str:
@@ -89,62 +105,112 @@ def judge_states(
 def plan_snapshots(
     wanted: Iterable[date], features: FeaturesConfig, holdings: Holdings, strategy: Strategy, rates: dict[str, float]
 ) -> list[Snapshot]:
-    """A way for each date, oldest first; each may roll from the one before it."""
-    slots, bases = Slots(features), dict(holdings.bases)
+    """A way for each date, oldest first; each may roll from the one before it.
+
+    Left to itself, the cheaper of two plans is taken: one by way of ``user_days`` throughout, and one that begins
+    straight from the events and gives ``user_days`` only the days that later dates ask for.
+    """
+    if strategy != "auto":
+        return _plan(wanted, features, holdings, (strategy,), rates)
+    plans = [_plan(wanted, features, holdings, ways, rates) for ways in (BY_DAYS, (*BY_DAYS, "direct"))]
+    return min(plans, key=lambda plan: sum(_cost(snapshot, rates, plans) for snapshot in plan))
+
+
+def _plan(
+    wanted: Iterable[date], features: FeaturesConfig, holdings: Holdings, allowed: tuple[str, ...],
+    rates: dict[str, float],
+) -> list[Snapshot]:  # fmt: skip
+    slots, bases, expected = Slots(features), dict(holdings.bases), dict(holdings.states)
     names = {slot.definition: slot.name for slot in slots}
-    expected = dict(holdings.states)
-    snapshots = []
+    snapshots: list[Snapshot] = []
     for as_of in sorted(wanted):
-        snapshot = _choose(slots, as_of, features, holdings, bases, expected, strategy)
+        begun = {day for snapshot in snapshots for day in snapshot.builds}
+        ways = _Ways(slots, as_of, features, holdings, bases, expected, begun)
+        snapshot = ways.choose(allowed, rates)
         rate = rates.get(snapshot.strategy)
-        seconds = None if rate is None else rate * snapshot.reads.rows
-        snapshots.append(Snapshot(snapshot.way, snapshot.strategy, snapshot.reads, snapshot.why, seconds))
+        snapshots.append(replace(snapshot, seconds=None if rate is None else rate * snapshot.reads.rows))
         bases[as_of] = Base(as_of, names)
         base = snapshot.way.base
         expected.setdefault(as_of, expected.get(base.as_of, Size()) if base else Size())
     return snapshots
 
 
-def _choose(
-    slots: Slots, as_of: date, features: FeaturesConfig, holdings: Holdings, bases: dict[date, Base],
-    expected: dict[date, Size], strategy: Strategy,
-) -> Snapshot:  # fmt: skip
-    merged = find_way(slots, as_of, None)
-    whole = _reads(merged, features, holdings, expected)
-    if strategy in ("merge", "direct"):
-        return Snapshot(merged, strategy, whole, "asked for")
-    earlier = [day for day in bases if day <= as_of]
-    if not earlier:
-        return Snapshot(merged, "merge", whole, _why_no_base(as_of, holdings))
-    way = find_way(slots, as_of, bases[max(earlier)])
-    reads = _reads(way, features, holdings, expected)
-    if strategy == "auto" and reads.rows > whole.rows and way.base and way.base.as_of < as_of:
-        return Snapshot(merged, "merge", whole, f"cheaper than from {way.base.as_of}")
-    same = way.base is not None and way.base.as_of == as_of
-    return Snapshot(way, "extend" if same else "roll", reads)
+@dataclass(frozen=True)
+class _Ways:
+    """The ways to one state."""
+
+    slots: Slots
+    as_of: date
+    features: FeaturesConfig
+    holdings: Holdings
+    bases: dict[date, Base]
+    expected: dict[date, Size]
+    begun: set[date]
+
+    def choose(self, allowed: tuple[str, ...], rates: dict[str, float]) -> Snapshot:
+        """The cheapest of the allowed ways; of equal ones the first."""
+        whole = find_way(self.slots, self.as_of, None)
+        earlier = [day for day in self.bases if day <= self.as_of]
+        found = []
+        if "direct" in allowed:
+            found.append(self._direct(whole, allowed))
+        if "merge" in allowed or ("roll" in allowed and not earlier):
+            found.append(self._by_days(whole, "merge", "asked for" if allowed == ("merge",) else self._why_no_base()))
+        if "roll" in allowed and earlier:
+            base = self.bases[max(earlier)]
+            same = base.as_of == self.as_of
+            rolled = self._by_days(find_way(self.slots, self.as_of, base), "extend" if same else "roll", "")
+            if same:
+                return rolled
+            found = [rolled, *(replace(other, why=f"cheaper than from {base.as_of}") for other in found)]
+        return min(found, key=lambda snapshot: _cost(snapshot, rates, [found]))
+
+    def _direct(self, whole: Way, allowed: tuple[str, ...]) -> Snapshot:
+        events = sum(rows for day, rows in self.holdings.events.items() if day < self.as_of)
+        why = "asked for" if allowed == ("direct",) else "cheaper than by way of user_days"
+        return Snapshot(whole, "direct", Size(events), why)
+
+    def _by_days(self, way: Way, strategy: str, why: str) -> Snapshot:
+        near = self._near(way)
+        builds = sorted(near & self.holdings.unbuilt - self.begun)
+        base = self.expected.get(way.base.as_of, Size()) if way.base else Size()
+        reads = sum((self.holdings.day(day) for day in near), base) if way.merged or way.rolled else Size()
+        events = sum(self.holdings.events.get(day, 0) for day in builds)
+        return Snapshot(way, strategy, reads, why, None, tuple(builds), events)
+
+    def _near(self, way: Way) -> set[date]:
+        """The days that a way reads."""
+        if way.base is not None and way.base.as_of == way.as_of and not way.merged:
+            return set()
+        sequence = self.features.sequence
+        ranges = way.read(sequence.window_days if sequence else None)
+        return {day for day in self.holdings.touched if any(r.holds(day) for r in ranges)}
+
+    def _why_no_base(self) -> str:
+        earlier = [day for day in self.holdings.spoilt if day <= self.as_of]
+        return f"not from {max(earlier)}: {self.holdings.spoilt[max(earlier)]}" if earlier else "no earlier state"
 
 
-def _why_no_base(as_of: date, holdings: Holdings) -> str:
-    earlier = [day for day in holdings.spoilt if day <= as_of]
-    return f"not from {max(earlier)}: {holdings.spoilt[max(earlier)]}" if earlier else "no earlier state"
+def _predicted(snapshot: Snapshot, rates: dict[str, float]) -> float | None:
+    """Seconds that the last runs would have taken for the same, days included; None where one was never seen."""
+    if snapshot.strategy not in rates or (snapshot.builds and DAYS not in rates):
+        return None
+    return rates[snapshot.strategy] * snapshot.reads.rows + rates.get(DAYS, 0) * snapshot.builds_from
 
 
-def _reads(way: Way, features: FeaturesConfig, holdings: Holdings, expected: dict[date, Size]) -> Size:
-    if way.base is not None and way.base.as_of == way.as_of and not way.merged:
-        return Size()
-    ranges = way.read(features.sequence.window_days if features.sequence else None)
-    near = [size for day, size in holdings.days.items() if any(r.holds(day) for r in ranges)]
-    base = expected.get(way.base.as_of, Size()) if way.base else Size()
-    return sum(near, base)
+def _cost(snapshot: Snapshot, rates: dict[str, float], others: Iterable[Iterable[Snapshot]]) -> float:
+    """Seconds where they are known of all that are compared, else rows read."""
+    known = all(_predicted(other, rates) is not None for plan in others for other in plan)
+    return _predicted(snapshot, rates) or 0 if known else snapshot.reads.rows + snapshot.builds_from
 
 
 def seconds_per_row(builds: Iterable[Build]) -> dict[str, float]:
     """By strategy the median of what the last runs took for a row that they read; newest builds first."""
     seen: dict[str, list[float]] = {}
     for build in builds:
-        cost = build.details.get("cost")
-        if cost and cost["rows"]:
-            seen.setdefault(cost["strategy"], []).append(cost["seconds"] / cost["rows"])
+        for cost in build.details.get("costs", []):
+            if cost["rows"]:
+                seen.setdefault(cost["strategy"], []).append(cost["seconds"] / cost["rows"])
     return {strategy: median(rates[:LAST_RUNS]) for strategy, rates in seen.items()}
 
 

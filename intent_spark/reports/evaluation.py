@@ -15,6 +15,7 @@ from intent_spark.models import metrics
 from intent_spark.models.metrics import Metrics, ScoreHistogram
 from intent_spark.reports import plots
 from intent_spark.reports.page import fill, write_page
+from intent_spark.reports.quality_plots import GateDay, by_gate, gates_by_day
 from intent_spark.reports.table import Table, format_cell, table
 
 FILE_NAME = "index.html"
@@ -59,6 +60,7 @@ class EvaluationPage:
     segments: list[dict[str, Any]] = field(default_factory=list)
     intervals: list[dict[str, Any]] = field(default_factory=list)
     study: list[dict[str, Any]] = field(default_factory=list)
+    quality: list[GateDay] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Refuse a page without candidates or with two of one name."""
@@ -157,6 +159,8 @@ def _plots(page: EvaluationPage) -> list[Plot]:
         shown.append(_plot("training", "Training", curves, _training_caption(page)))
     if page.study:
         shown.append(_plot("tuning", "Tuning", plots.tuning(page.study), _tuning_caption(page.study)))
+    if by_gate(page.quality):
+        shown.append(_plot("quality", "Quality gates", gates_by_day(page.quality), _quality_caption(page)))
     return shown
 
 
@@ -229,6 +233,16 @@ def _tuning_caption(study: Sequence[Mapping[str, Any]]) -> str:
     return (
         f"{len(study)} trials of settings on validation, of which {given_up} were given up early or failed; lower is "
         "better. The model was trained with the settings of the best."
+    )
+
+
+def _quality_caption(page: EvaluationPage) -> str:
+    failed = [d for d in page.quality if d.status == "fail"]
+    accepted = sum(d.accepted for d in failed)
+    told = f"{len(failed)} failed, {accepted} of them accepted by somebody (ringed)" if failed else "None failed"
+    return (
+        "What ingestion measured of each day's events, by gate; the dashed lines are the declared limits, and a day "
+        f"above the red one is kept out of the profiles until somebody accepts it. {told}."
     )
 
 

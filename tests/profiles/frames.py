@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -22,6 +24,7 @@ RAW = (
 )
 
 
+DAYS = ("event_date", "as_of")  # what tables are partitioned by
 LEARNED = datetime(2026, 12, 1, tzinfo=UTC)
 
 
@@ -50,7 +53,8 @@ def add_events(
     lakehouse.append_once(frame, EVENTS, batch_id)
     days = dict(Counter(Shop(zone).day(e.time) for e in events))
     row = (
-        batch_id, "test", len(events), len(events), 0, 0, days, [], lakehouse.version("events"), datetime.now(UTC),
+        batch_id, "test", "files", "csv", len(events), 0, len(events), 0, 0, 0, days, [], {}, lakehouse.version("events"),
+        datetime.now(UTC),
     )  # fmt: skip
     ledger = lakehouse.spark.createDataFrame([row], INGEST_LEDGER.schema()).coalesce(1)
     lakehouse.append_once(ledger, INGEST_LEDGER, batch_id)
@@ -69,6 +73,17 @@ def files_by_partition(lakehouse: Lakehouse, table: str) -> dict[str, frozenset[
         partition, name = path.split("/")[-2:]
         found.setdefault(partition.split("=")[1], set()).add(name)
     return {partition: frozenset(names) for partition, names in found.items()}
+
+
+def bytes_by_partition(lakehouse: Lakehouse, table: str) -> dict[str, list[str]]:
+    """The hashes of what the live data files of each partition hold, whatever they are called."""
+    folder, [column] = Path(lakehouse.path(table)), [f.name for f in lakehouse.read(table).schema if f.name in DAYS]
+    return {
+        partition: sorted(
+            hashlib.sha256((folder / f"{column}={partition}" / name).read_bytes()).hexdigest() for name in names
+        )
+        for partition, names in files_by_partition(lakehouse, table).items()
+    }
 
 
 def windowed(name: str, aggregate: str, windows: list[Any], **more: Any) -> dict[str, Any]:

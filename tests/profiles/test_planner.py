@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, timedelta
 
 import pytest
@@ -21,6 +22,7 @@ from tests.profiles.frames import day, small_features
 
 FEATURES = small_features()
 AS_OF = day("2026-03-31")
+EVERY_DAY = [AS_OF - timedelta(days=n) for n in range(1, 91)]
 NAMES = {slot.definition: slot.name for slot in Slots(FEATURES)}
 
 
@@ -29,12 +31,16 @@ def state(events: int, sequence: str | None = None) -> Build:
     return Build("build_profiles", inputs={"events": events}, details=details)
 
 
-def holdings(states: dict[date, Build], rows_a_day: int = 1000, touched: int = 3) -> Holdings:
-    days = [AS_OF - timedelta(days=n) for n in range(1, 91)]
+def holdings(
+    states: dict[date, Build], rows_a_day: int = 1000, touched: int = 3, unbuilt: Iterable[date] = ()
+) -> Holdings:
+    days = EVERY_DAY
     versions = dict.fromkeys(days, touched)
     bases, spoilt = judge_states({d.isoformat(): b for d, b in states.items()}, FEATURES, versions)
     sizes = {d: Size(rows_a_day, 10 * rows_a_day) for d in days}
-    return Holdings(versions, sizes, dict.fromkeys(states, Size(5000, 50_000)), bases, spoilt)
+    events = dict.fromkeys(days, 3 * rows_a_day)
+    known = dict.fromkeys(states, Size(5000, 50_000))
+    return Holdings(versions, sizes, events, frozenset(unbuilt), known, bases, spoilt)
 
 
 def test_without_a_state_the_days_are_merged() -> None:
@@ -51,6 +57,34 @@ def test_yesterdays_state_is_rolled_on_and_what_cannot_be_is_merged() -> None:
     assert all(s.window != "lifetime" or s.fold in ("sum", "keyed") for s in found.way.merged)
     # The state, and the eight days that bounded windows of up to seven days touch.
     assert found.reads.rows == 5000 + 8 * 1000
+
+
+def test_a_lone_date_without_user_days_comes_straight_from_the_events() -> None:
+    """Building 90 days to read each of them once costs more than reading the events."""
+    held = holdings({}, unbuilt=EVERY_DAY)
+    [found] = plan_snapshots([AS_OF], FEATURES, held, "auto", {})
+    assert (found.strategy, found.builds, found.reads.rows) == ("direct", (), 270_000)
+    [asked] = plan_snapshots([AS_OF], FEATURES, held, "merge", {})
+    assert (asked.strategy, len(asked.builds), asked.builds_from) == ("merge", 90, 270_000)
+    assert "; 90 days to be built for it from 270,000 events" in asked.describe()
+
+
+def test_the_day_after_a_direct_one_builds_only_the_days_it_rolls_over() -> None:
+    held = holdings({AS_OF - timedelta(days=1): state(3)}, unbuilt=EVERY_DAY)
+    [found] = plan_snapshots([AS_OF], FEATURES, held, "auto", {})
+    assert (found.strategy, len(found.builds)) == ("roll", 8)
+
+
+def test_dates_on_end_share_the_days_that_are_built() -> None:
+    """A day is built once, for the snapshot that needs it first; what was measured decides over what is read."""
+    dates = [AS_OF - timedelta(days=n) for n in (60, 30, 0)]
+    found = plan_snapshots(dates, FEATURES, holdings({}, unbuilt=EVERY_DAY), "auto", {})
+    built = [day for snapshot in found for day in snapshot.builds]
+    assert len(built) == len(set(built))
+    slow_direct = {"direct": 1.0, "merge": 0.001, "roll": 0.001, "days": 0.001}
+    found = plan_snapshots(dates, FEATURES, holdings({}, unbuilt=EVERY_DAY), "auto", slow_direct)
+    assert [s.strategy for s in found] == ["merge", "roll", "roll"]
+    assert sum(len(s.builds) for s in found) == 90
 
 
 @pytest.mark.parametrize(
@@ -87,7 +121,7 @@ def test_a_state_of_the_date_needs_nothing_but_what_it_lacks() -> None:
 
 def test_the_last_runs_tell_the_rate() -> None:
     costs = [("roll", 10, 1.0), ("roll", 10, 3.0), ("roll", 10, 2.0), ("merge", 100, 1.0), ("merge", 0, 9.0)]
-    builds = [Build("b", details={"cost": {"strategy": s, "rows": r, "seconds": t}}) for s, r, t in costs]
+    builds = [Build("b", details={"costs": [{"strategy": s, "rows": r, "seconds": t}]}) for s, r, t in costs]
     assert seconds_per_row([*builds, Build("b")]) == {"roll": 0.2, "merge": 0.01}
 
 

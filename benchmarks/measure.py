@@ -1,0 +1,41 @@
+"""Seconds and the most memory of one piece of work, and the session that benchmarks share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from pyspark.sql import SparkSession
+
+from benchmarks.memory import forget_peak, peak_gigabytes
+from intent_spark.config.loading import load_settings
+from intent_spark.lakehouse.session import spark_session
+
+Row = dict[str, object]
+
+
+def session(folder: str, partitions: int) -> SparkSession:
+    """The local environment's session, its spill under a folder."""
+    environment = load_settings().environment
+    conf = environment.conf | {
+        "spark.sql.shuffle.partitions": str(partitions),
+        "spark.local.dir": folder,
+        "spark.ui.showConsoleProgress": "false",
+    }
+    return spark_session(environment.model_copy(update={"conf": conf}), "benchmark")
+
+
+def timed(spark: SparkSession, way: str, work: Callable[[], object]) -> Row:
+    """Do the work once: ``way``, ``seconds`` of the wall clock, ``peak GB`` of Java and Python."""
+    forget_peak(spark)
+    started = time.perf_counter()
+    work()
+    seconds = time.perf_counter() - started
+    return {"way": way, "seconds": round(seconds, 2), "peak GB": round(peak_gigabytes(spark), 1)}
+
+
+def with_ratios(rows: list[Row], others: dict[str, Row]) -> list[Row]:
+    """The rows with what each took as a share of some of them, by the column's name."""
+    for row in rows:
+        row |= {f"/ {name}": round(row["seconds"] / other["seconds"], 2) for name, other in others.items()}  # type: ignore[operator]
+    return rows

@@ -1,0 +1,81 @@
+"""The last fifty events of every user: rolled on by a day beside a full sort of the history, as one would write it.
+
+Both read the same Parquet files and write Parquet; that the rows are equal is checked.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from argparse import Namespace
+from datetime import timedelta
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from benchmarks.history import AS_OF, PARTITIONS, History
+from benchmarks.measure import session, timed, with_ratios
+from intent_spark.config.features import FeaturesConfig
+from intent_spark.profiles.direct import EventDays
+from intent_spark.profiles.fold import StoredDays
+from intent_spark.profiles.slots import Slots
+from intent_spark.profiles.state import Base, build_state, find_way
+from intent_spark.profiles.user_days import EVENT_FIELDS, user_days
+from intent_spark.reports.table import text_table
+
+LENGTH = 50
+FEATURES = FeaturesConfig.model_validate(
+    {"windowed": [], "derived": [], "user": [], "sequence": {"length": LENGTH, "window_days": 3650}}
+)
+
+
+def main(options: Namespace) -> None:
+    """Print a row for each way."""
+    history = History(options.events, options.events // options.events_a_user, options.days)
+    with tempfile.TemporaryDirectory() as folder:
+        spark, root = session(folder, PARTITIONS), Path(folder)
+        history.write(spark, root / "events")
+        events = spark.read.parquet(str(root / "events"))
+        yesterday = AS_OF - timedelta(days=1)
+        before = EventDays(events.where(F.col("event_date") < F.lit(yesterday)))
+        build_state(before, FEATURES, find_way(Slots(FEATURES), yesterday, None), "UTC").write.parquet(f"{root}/state")
+        full = timed(spark, "full sort", lambda: full_sort(events).write.parquet(f"{root}/full"))
+        roll = timed(spark, "intent_spark, roll of one day", lambda: _roll(spark, root, events))
+        _compare(spark, root)
+        rows = with_ratios([full, roll], {"full sort": full})
+        spark.stop()
+    print(f"last {LENGTH} events: {history}")  # noqa: T201
+    print(text_table(rows))  # noqa: T201
+
+
+def full_sort(events: DataFrame) -> DataFrame:
+    """The events of each user numbered from the newest, those up to fifty gathered."""
+    events.createOrReplaceTempView("sorted_events")
+    fields = ", ".join(EVENT_FIELDS)
+    return events.sparkSession.sql(
+        f"""with numbered as (
+                select user_id, struct({fields}) as event,
+                       row_number() over (partition by user_id order by event_time desc, event_id desc) as nth
+                from sorted_events)
+            select user_id, transform(array_sort(collect_list(struct(nth, event))), e -> e.event) as last_events
+            from numbered where nth <= {LENGTH} group by user_id"""
+    )
+
+
+def _roll(spark: SparkSession, root: Path, events: DataFrame) -> None:
+    """The day's tile, then yesterday's last events and the day's as one."""
+    yesterday = AS_OF - timedelta(days=1)
+    user_days(events.where(F.col("event_date") == F.lit(yesterday)), FEATURES).write.parquet(f"{root}/days")
+    days = StoredDays(spark.read.parquet(f"{root}/days"))
+    way = find_way(Slots(FEATURES), AS_OF, Base(yesterday))
+    build_state(days, FEATURES, way, "UTC", spark.read.parquet(f"{root}/state")).write.parquet(f"{root}/rolled")
+
+
+def _compare(spark: SparkSession, root: Path) -> None:
+    """As many users, and for each the same fifty."""
+    told = []
+    for name in ("full", "rolled"):
+        frame = spark.read.parquet(f"{root}/{name}")
+        listed = F.xxhash64("user_id", F.expr("transform(last_events, e -> e.event_id)"))
+        told.append(frame.agg(F.count("*"), F.sum(F.pmod(listed, F.lit(1_000_003)))).collect()[0])
+    assert told[0] == told[1], f"the ways differ: {told}"
