@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from intent_spark.config.errors import UsageError
-from intent_spark.models.directory import verify_model
+from intent_spark.models.directory import MANIFEST, verify_model
 
 ALIASES = "aliases.json"
 
@@ -102,7 +102,7 @@ def challenger(models_dir: Path) -> Path | None:
 
 def model_versions(models_dir: Path) -> list[str]:
     """Versions of all registered models, sorted."""
-    return sorted(path.parent.name for path in models_dir.glob("*/checksums.json") if path.parent.name[0] != ".")
+    return sorted(path.parent.name for path in models_dir.glob(f"*/{MANIFEST}") if path.parent.name[0] != ".")
 
 
 def _registered(models_dir: Path, model_version: str) -> Path:
