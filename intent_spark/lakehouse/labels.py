@@ -9,7 +9,7 @@ from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import MapType
+from pyspark.sql.types import MapType, StructField
 
 
 def label(
@@ -47,14 +47,16 @@ def content_digest(frame: DataFrame) -> str:
 
     Two independent 64-bit hashes of each row are summed, exactly; the sums do not depend on any order.
     """
-    columns = [_hashable(frame, name) for name in sorted(frame.columns)]
+    # Asked for once: a frame's schema is parsed anew each time.
+    fields = sorted(frame.schema.fields, key=lambda field: field.name)
+    columns = [_hashable(field) for field in fields]
     sums = [F.sum(F.xxhash64(F.lit(seed), *columns).cast("decimal(38,0)")).alias(f"sum{seed}") for seed in (1, 2)]
     counted = frame.agg(F.count("*").alias("rows"), *sums).collect()[0]
-    types = ",".join(f"{name} {frame.schema[name].dataType.simpleString()}" for name in sorted(frame.columns))
+    types = ",".join(f"{field.name} {field.dataType.simpleString()}" for field in fields)
     return hashlib.sha256(f"{types}|{counted['rows']}|{counted['sum1']}|{counted['sum2']}".encode()).hexdigest()
 
 
-def _hashable(frame: DataFrame, name: str) -> Column:
+def _hashable(field: StructField) -> Column:
     """A map has no order, so it is hashed as its entries by key."""
-    column = F.col(f"`{name}`")
-    return F.array_sort(F.map_entries(column)) if isinstance(frame.schema[name].dataType, MapType) else column
+    column = F.col(f"`{field.name}`")
+    return F.array_sort(F.map_entries(column)) if isinstance(field.dataType, MapType) else column

@@ -31,14 +31,14 @@ class Tracker:
         Raises:
             UsageError: the store cannot be reached.
         """
-        for chatty in ("mlflow", "alembic"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
         # A server that is down is to be told within seconds, not after MLflow's minutes of trying again.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
 
+        for chatty in ("mlflow", "alembic"):  # their import sets a level
+            logging.getLogger(chatty).setLevel(logging.WARNING)
         models_dir.mkdir(parents=True, exist_ok=True)
         self._models_dir, self._name = models_dir.resolve(), settings.model_name
         uri = settings.tracking_uri or f"sqlite:///{self._models_dir / STORE}"
