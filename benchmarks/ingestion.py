@@ -57,7 +57,8 @@ def _session(folder: str) -> SparkSession:
 def raw_events(spark: SparkSession, first_id: int, count: int, first: date, days: int) -> DataFrame:
     """Raw rows as ``simulate_events`` writes them: every hundredth is sent twice."""
     sent = f"pmod(id, {max(count - count // 100, 1)})"
-    moment = f"timestamp'{first} 00:00:00' + make_dt_interval(0, 0, 0, pmod(xxhash64(n, 5), {days * 86_400}))"
+    begins = (first - date(1970, 1, 1)).days * 86_400
+    moment = f"timestamp_seconds({begins} + pmod(xxhash64(n, 5), {days * 86_400}))"
     rows = spark.range(first_id, first_id + count).withColumn("n", F.expr(f"{sent} + {first_id}"))
     rows = rows.withColumn("moment", F.expr(moment))
     stamp = "date_format(moment{0}, \"yyyy-MM-dd'T'HH:mm:ss'Z'\")"

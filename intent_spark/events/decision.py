@@ -20,10 +20,11 @@ from intent_spark.events.batch import FILES
 from intent_spark.events.contract import EVENTS
 from intent_spark.events.deduplicate import ACCEPTED, DUPLICATE, QUARANTINED, STATUSES, is_good, mark, repeated_hashes
 from intent_spark.events.figures import RawCounts, raw_counts
-from intent_spark.events.finish import Counts, stage
+from intent_spark.events.finish import Counts, stage, staging_path
 from intent_spark.events.raw import RawFile
 from intent_spark.events.sessions import cut_sessions
 from intent_spark.events.shop import ensure_shop
+from intent_spark.lakehouse.files import remove_folder
 from intent_spark.lakehouse.job import JobContext
 from intent_spark.lakehouse.lakehouse import Build, Lakehouse
 from intent_spark.lakehouse.turns import Commit, Turn, append_in_turn
@@ -170,6 +171,7 @@ def commit(
         written = append_in_turn(lakehouse, laid_out, EVENTS, turn, build)
         if written is None:
             told["status"] = "overtaken"
+            remove_folder(context.spark, staging_path(lakehouse, attempt))
     return written
 
 

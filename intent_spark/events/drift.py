@@ -125,7 +125,7 @@ def mapped_columns(mapping: SourceMapping, columns: Iterable[str]) -> set[str]:
     texts += [fields.ingest_time.value] if fields.ingest_time else []
     texts += [fields.price.value, fields.price.currency or ""] if fields.price else []
     code = " ".join(re.sub(r"'[^']*'", "''", text) for text in texts).lower()
-    words = set(re.findall(r"\w+", code)) | set(re.findall(r"`([^`]+)`", code))
+    words = set(re.findall(r"`([^`]+)`", code)) | set(re.findall(r"\w+", re.sub(r"`[^`]+`", "", code)))
     return {name for name in columns if name.lower() in words}
 
 

@@ -13,7 +13,7 @@ from intent_spark.events.deduplicate import DUPLICATE, FILTERED
 from intent_spark.events.gates import HOURS, DayCounts
 
 RawCounts = dict[date, tuple[int, int, int]]
-UNKNOWN, WITHOUT_DAY = "unknown_event_type", ("malformed", "bad_event_time")
+UNKNOWN, WITHOUT_DAY = "unknown_event_type", ("malformed", "bad_encoding", "bad_event_time")
 USER_DAY = ("event_date", "user_id")
 
 

@@ -33,7 +33,7 @@ def new_files(spark: SparkSession, folder: str, files_per_batch: int | None = No
     reader = spark.readStream.format("binaryFile").schema(BINARY_FILE).option("recursiveFileLookup", "true")
     reader = reader.option("maxFileAge", NEVER)
     reader = reader if files_per_batch is None else reader.option("maxFilesPerTrigger", files_per_batch)
-    before = spark.conf.get(FORCE_NULLABLE)
+    before = str(spark.conf.get(FORCE_NULLABLE, "true"))
     spark.conf.set(FORCE_NULLABLE, "false")  # the format insists on its own schema
     try:
         return reader.load(folder).select("path")

@@ -125,7 +125,8 @@ def _outcome(told: dict[str, Counts]) -> Outcome:
     if not told:
         return Outcome("nothing to do: nothing is new", status="nothing_to_do")
     message = "; ".join(describe(batch_id, counts) for batch_id, counts in told.items())
-    return Outcome(message, *(sum(counts[key] for counts in told.values()) for key in ("read", ACCEPTED)))
+    read, accepted = (sum(counts[key] for counts in told.values()) for key in ("read", ACCEPTED))
+    return Outcome(message, read, accepted)
 
 
 def _files(context: JobContext, options: Namespace, plan: Plan) -> Iterator[tuple[str, Counts]]:

@@ -20,7 +20,10 @@ MALFORMED, BAD_ENCODING = "malformed", "bad_encoding"
 MAX_COLUMNS = 20_000
 OPTIONS = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT}
 # As exact as Spark's own times, so that a refused row reads again as it was.
-JSON_TIMES = {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX"}
+JSON_TIMES = {
+    "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX",
+    "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS",
+}
 
 
 def parse(raw: DataFrame, files: list[RawFile], mapping: SourceMapping) -> DataFrame:
@@ -31,15 +34,11 @@ def parse(raw: DataFrame, files: list[RawFile], mapping: SourceMapping) -> DataF
     data = data_rows(raw, mapping)
     if not has_header(mapping):
         return _parse_lines(data, mapping, mapping.text.columns or [])
-    by_layout: dict[str, list[str]] = {}
-    for file in files:
-        if file.layout is not None:
-            by_layout.setdefault(file.layout, []).append(file.path)
-    everywhere = F.lit(True) if len(by_layout) == 1 else None
-    places = {
-        layout: F.col("_file").isin(paths) if everywhere is None else everywhere for layout, paths in by_layout.items()
-    }
-    return _parse_by_header(data, places, mapping)
+    headers = {file.layout for file in files if file.layout is not None}
+    if len(headers) == 1:  # the usual case, in which no row need be asked for its file
+        return _parse_by_header(data, {headers.pop(): F.lit(True)}, mapping)
+    paths = {header: [file.path for file in files if file.layout == header] for header in headers}
+    return _parse_by_header(data, {header: F.col("_file").isin(paths[header]) for header in headers}, mapping)
 
 
 def parse_refused(rows: DataFrame, layouts: list[str | None], mapping: SourceMapping) -> DataFrame:

@@ -45,7 +45,9 @@ def sample_report(
     """
     with readable(paths):
         raw = head(spark, paths, mapping, rows)
-    files = inspect_files(raw, mapping)
+    files = [file for file in inspect_files(raw, mapping) if file.rows]
+    if not files:
+        return "sample: no rows in the files that were looked into"
     parsed = parse(raw, files, mapping)
     marked = mark(map_events(parsed, mapping, datetime.now(UTC), limits), None, limits.lookback_days).persist()
     try:

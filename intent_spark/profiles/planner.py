@@ -1,4 +1,4 @@
-"""The planner: for each wanted snapshot the cheapest exact way to its state, from what the tables hold. No Spark."""
+"""The planner: for each wanted snapshot the cheapest exact way to its state, from what the tables hold."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from intent_spark.config.features import FeaturesConfig
 from intent_spark.lakehouse.lakehouse import Build
 from intent_spark.lakehouse.shop import touched_within
 from intent_spark.profiles.contract import sequence_hash
+from intent_spark.profiles.direct import adds_up
 from intent_spark.profiles.slots import Slots
 from intent_spark.profiles.spans import BEGINNING
 from intent_spark.profiles.state import Base, Way, find_way
@@ -70,6 +71,8 @@ class Snapshot:
     """The days that ``user_days`` must first be given; those that an earlier snapshot needs as well are named there."""
     builds_from: int = 0
     """The events of these days."""
+    passes: int = 1
+    """How often the rows are folded: twice where events become days that nobody keeps."""
 
     def describe(self) -> str:
         """The choice for a person: strategy, what it reads, what it may take."""
@@ -152,10 +155,10 @@ class _Ways:
         whole = find_way(self.slots, self.as_of, None)
         earlier = [day for day in self.bases if day <= self.as_of]
         found = []
-        if "direct" in allowed:
-            found.append(self._direct(whole, allowed))
         if "merge" in allowed or ("roll" in allowed and not earlier):
             found.append(self._by_days(whole, "merge", "asked for" if allowed == ("merge",) else self._why_no_base()))
+        if "direct" in allowed:
+            found.append(self._direct(whole, allowed))
         if "roll" in allowed and earlier:
             base = self.bases[max(earlier)]
             same = base.as_of == self.as_of
@@ -168,7 +171,7 @@ class _Ways:
     def _direct(self, whole: Way, allowed: tuple[str, ...]) -> Snapshot:
         events = sum(rows for day, rows in self.holdings.events.items() if day < self.as_of)
         why = "asked for" if allowed == ("direct",) else "cheaper than by way of user_days"
-        return Snapshot(whole, "direct", Size(events), why)
+        return Snapshot(whole, "direct", Size(events), why, passes=1 if all(map(adds_up, self.slots)) else 2)
 
     def _by_days(self, way: Way, strategy: str, why: str) -> Snapshot:
         near = self._near(way)
@@ -199,9 +202,9 @@ def _predicted(snapshot: Snapshot, rates: dict[str, float]) -> float | None:
 
 
 def _cost(snapshot: Snapshot, rates: dict[str, float], others: Iterable[Iterable[Snapshot]]) -> float:
-    """Seconds where they are known of all that are compared, else rows read."""
+    """Seconds where they are known of all that are compared, else rows folded."""
     known = all(_predicted(other, rates) is not None for plan in others for other in plan)
-    return _predicted(snapshot, rates) or 0 if known else snapshot.reads.rows + snapshot.builds_from
+    return _predicted(snapshot, rates) or 0 if known else snapshot.reads.rows * snapshot.passes + snapshot.builds_from
 
 
 def seconds_per_row(builds: Iterable[Build]) -> dict[str, float]:

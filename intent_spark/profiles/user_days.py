@@ -8,7 +8,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from intent_spark.config.features import FeaturesConfig
+from intent_spark.config.features import FeaturesConfig, ItemColumn
 from intent_spark.profiles.partials import Partial, all_partials
 
 EVENT_FIELDS = ("event_time", "event_id", "event_type", "category", "item_id", "price")
@@ -50,7 +50,7 @@ def reads_items(features: FeaturesConfig) -> bool:
     return any(column in f"{p.expression} {p.key}" for p in all_partials(features) for column in ITEM_COLUMNS.values())
 
 
-def with_items(events: DataFrame, items: DataFrame, unknown: Mapping[str, str | int] | None = None) -> DataFrame:
+def with_items(events: DataFrame, items: DataFrame, unknown: Mapping[ItemColumn, str | int] | None = None) -> DataFrame:
     """The events with what their items were on the event's day.
 
     Args:
@@ -60,7 +60,9 @@ def with_items(events: DataFrame, items: DataFrame, unknown: Mapping[str, str | 
     """
     joined = events.join(known_items(items), on=on_its_day(), how="left")
     is_unknown = F.col("item_id").isNotNull() & F.col("known_item").isNull()
-    given = {name: F.when(is_unknown, F.lit(value)).otherwise(F.col(name)) for name, value in (unknown or {}).items()}
+    given: dict[str, Column] = {
+        name: F.when(is_unknown, F.lit(value)).otherwise(F.col(name)) for name, value in (unknown or {}).items()
+    }
     return joined.withColumns(given).drop("known_item", "valid_from", "valid_to")
 
 

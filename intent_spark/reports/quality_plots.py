@@ -8,7 +8,6 @@ from datetime import date
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 
 from intent_spark.reports.plots import COLOURS, STYLE
@@ -45,7 +44,7 @@ def gates_by_day(days: Sequence[GateDay]) -> Figure:
         for axes, (gate, found) in zip(grid, series.items(), strict=True):
             _draw(axes, gate, found)
         shown = _some({day.day for found in series.values() for day in found})
-        grid[-1].set_xticks(date2num(shown), [f"{day:%d %b %y}" for day in shown])
+        grid[-1].set_xticks([day.toordinal() for day in shown], [f"{day:%d %b %y}" for day in shown])
     return figure
 
 
@@ -57,15 +56,18 @@ def _some(days: Collection[date]) -> list[date]:
 
 
 def _draw(axes: Axes, gate: str, found: Sequence[GateDay]) -> None:
-    axes.plot([d.day for d in found], [d.value for d in found], color=COLOURS[0], linewidth=1.2)
+    axes.plot(*_points(found), color=COLOURS[0], linewidth=1.2)
     for status, colour in BEYOND.items():
         limit = getattr(found[-1], status)
         if limit is not None:
             axes.axhline(limit, color=colour, linewidth=0.9, linestyle="--")
-        beyond = [d for d in found if d.status == status]
-        axes.plot([d.day for d in beyond], [d.value for d in beyond], "o", color=colour, markersize=4)
-    accepted = [d for d in found if d.accepted]
-    axes.plot([d.day for d in accepted], [d.value for d in accepted], "o", color="#333333", markersize=8,
-              fillstyle="none")  # fmt: skip
+        axes.plot(*_points([d for d in found if d.status == status]), "o", color=colour, markersize=4)
+    accepted = _points([d for d in found if d.accepted])
+    axes.plot(*accepted, "o", color="#333333", markersize=8, fillstyle="none")
     axes.set_title(gate, fontsize=9.5, loc="left")
     axes.set_ylim(bottom=0)
+
+
+def _points(days: Sequence[GateDay]) -> tuple[list[int], list[float]]:
+    """The days as numbers, and their figures."""
+    return [d.day.toordinal() for d in days], [d.value or 0.0 for d in days]

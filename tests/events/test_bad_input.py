@@ -8,8 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -133,7 +132,7 @@ def test_a_mapping_of_a_column_that_is_not_there(
 def test_two_mappings_for_one_field(context: JobContext, ingest: Ingest, good: Path, till: Path) -> None:
     till.write_text(till.read_text().replace("  user_id: who", "  user_id: who\n  user_id: item"))
     said = refused(context, UsageError, lambda: ingest("till", good))
-    assert said.endswith("till.yaml: key 'user_id' is said twice, again at line 10; keep one.")
+    assert said.endswith("till.yaml: key 'user_id' is said twice, again at line 11; keep one.")
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".bz2"])
@@ -158,41 +157,23 @@ def test_avro_files(context: JobContext, ingest: Ingest, tmp_path: Path) -> None
     assert ingest("till", tmp_path / "avro", "--format", "avro").status == "nothing_to_do"
 
 
-def process(folder: Path, *words: str, user: int | None = None) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1", "HOME": str(folder)}
-    environment |= {"PYTHONDONTWRITEBYTECODE": "1", "MPLCONFIGDIR": str(folder)}
-    who = {} if user is None else {"user": user, "group": user, "extra_groups": []}
-    return subprocess.run(
-        [sys.executable, "-m", "intent_spark.pipeline.launcher", "ingest_events", "--source", "till", *words],
-        cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300, **who,
-    )  # fmt: skip
-
-
-@pytest.fixture
-def open_folder(till: Path) -> Iterator[Path]:
-    """A folder that any user may enter; pytest's own lets nobody in."""
-    folder = Path(tempfile.mkdtemp(prefix="intent-spark-test-"))
-    folder.chmod(0o777)
-    yield folder
-    shutil.rmtree(folder)
-
-
-def test_a_path_without_permission(open_folder: Path, till: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As another user, where root runs the tests: root may read everything."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can run a job as another user, and a user cannot be told apart from himself")
-    shutil.copytree(till.parents[1], open_folder / "conf")
-    monkeypatch.setenv("INTENT_SPARK_CONF", str(open_folder / "conf"))
-    secret = open_folder / "secret.csv"
+def test_a_path_without_permission(till: Path, tmp_path: Path) -> None:
+    """Root may read everything; a driver that was denied this right may not."""
+    deny = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    if deny and (not shutil.which("setpriv") or subprocess.run([*deny, "true"], check=False).returncode):
+        pytest.skip("root reads everything, and setpriv, which could deny it, does not work here")
+    secret = tmp_path / "secret.csv"
     secret.write_text(f"{HEADER}\n{line('a')}\n")
-    secret.chmod(0o600)
-    done = process(open_folder, "--input", str(secret), "--warehouse", str(open_folder / "w"), user=65534)
-    if "cannot be read" not in done.stderr and ("ModuleNotFoundError" in done.stderr or "No module" in done.stderr):
-        pytest.skip("the checkout is closed to other users")
+    secret.chmod(0)
+    job = [sys.executable, "-m", "intent_spark.pipeline.launcher", "ingest_events", "--source", "till"]
+    done = subprocess.run(
+        [*deny, *job, "--input", str(secret), "--warehouse", str(tmp_path / "w")], cwd=tmp_path, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1"}, capture_output=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 1, done.stderr
     [said] = [text for text in done.stderr.splitlines() if text.startswith("ingest_events: ")]
     assert "input secret.csv: cannot be read (" in said and "Permission denied" in said
-    assert not (open_folder / "w" / "events").exists()
+    assert not (tmp_path / "w" / "events").exists()
 
 
 def test_a_full_disk(
@@ -206,7 +187,7 @@ def test_a_full_disk(
         small = JobContext(context.settings, context.spark, Lakehouse(context.spark, str(disk / "warehouse")))
         ingest_into(small, "till", write_till("1.csv", line("a")))
         big = write_till(
-            "2.csv", *[line(f"{n:x}-{n * 7919 % 100_003:x}", who=f"{n * 104_729:x}") for n in range(40_000)]
+            "2.csv", *[line(f"{n:x}-{n * 7919 % 100_003:x}", who=f"{n * 104_729:x}") for n in range(20_000)]
         )
         with pytest.raises(Py4JJavaError) as caught:
             ingest_into(small, "till", big)
@@ -214,7 +195,7 @@ def test_a_full_disk(
         assert ids(small) == ["a"]
         subprocess.run(["mount", "-o", "remount,size=60m", str(disk)], check=True)
         ingest_into(small, "till", big.parent)
-        assert sum(row["accepted"] for row in ledger(small)) == 40_001 == len(ids(small))
+        assert sum(row["accepted"] for row in ledger(small)) == 20_001 == len(ids(small))
         check_totals(small)
     finally:
         subprocess.run(["umount", str(disk)], check=True)

@@ -301,13 +301,11 @@ def test_every_strategy_writes_the_same_profiles(merged: JobContext, tmp_path: P
     context = replace(merged, lakehouse=Lakehouse(merged.spark, str(warehouse)))
     found = plan(context, *RANGE, *words)
     chosen = [item.why.split()[0].rstrip(":") for item in found.items if item.what.startswith("profiles")]
-    expected = {"--parallelism": ["merge", "roll", "merge"], "--staged": ["merge", "roll", "roll"]}
-    # Nothing is there to begin with, and three dates read less of the events than of days that are yet to be built.
-    straight = ["direct"] * 3
-    assert chosen == expected.get(next((w for w in words if w in expected), ""), straight)
+    expected = {"direct": ["direct"] * 3, "--parallelism": ["merge", "roll", "merge"]}
+    assert chosen == expected.get(next((w for w in words if w in expected), ""), ["merge", "roll", "roll"])
     run(BuildProfiles(), context, *RANGE, *words)
     assert profile_rows(context.lakehouse) == profile_rows(merged.lakehouse)
-    assert context.lakehouse.exists("user_days") is ("roll" in words)
+    assert context.lakehouse.exists("user_days") is ("direct" not in words)
 
 
 def test_one_more_day_rolls_and_predicts_what_it_reads(merged: JobContext, tmp_path: Path) -> None:

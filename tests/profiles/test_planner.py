@@ -18,7 +18,7 @@ from intent_spark.profiles.planner import (
     seconds_per_row,
 )
 from intent_spark.profiles.slots import Slots
-from tests.profiles.frames import day, small_features
+from tests.profiles.frames import day, small_features, windowed
 
 FEATURES = small_features()
 AS_OF = day("2026-03-31")
@@ -59,14 +59,26 @@ def test_yesterdays_state_is_rolled_on_and_what_cannot_be_is_merged() -> None:
     assert found.reads.rows == 5000 + 8 * 1000
 
 
-def test_a_lone_date_without_user_days_comes_straight_from_the_events() -> None:
-    """Building 90 days to read each of them once costs more than reading the events."""
+def test_a_lone_date_of_plain_sums_without_user_days_comes_straight_from_the_events() -> None:
+    """Building 90 days to read each of them once costs more than one pass over the events."""
+    plain = small_features(
+        windowed=[windowed("n", "count", [7, 30]), windowed("dear", "max", [7], value="price")], derived=[]
+    )
     held = holdings({}, unbuilt=EVERY_DAY)
-    [found] = plan_snapshots([AS_OF], FEATURES, held, "auto", {})
+    [found] = plan_snapshots([AS_OF], plain, held, "auto", {})
     assert (found.strategy, found.builds, found.reads.rows) == ("direct", (), 270_000)
-    [asked] = plan_snapshots([AS_OF], FEATURES, held, "merge", {})
+    [asked] = plan_snapshots([AS_OF], plain, held, "merge", {})
     assert (asked.strategy, len(asked.builds), asked.builds_from) == ("merge", 90, 270_000)
     assert "; 90 days to be built for it from 270,000 events" in asked.describe()
+
+
+def test_days_that_would_be_made_anyway_are_kept() -> None:
+    """Other features go by way of days on the direct way too: then these had better be stored."""
+    [found] = plan_snapshots([AS_OF], FEATURES, holdings({}, unbuilt=EVERY_DAY), "auto", {})
+    assert (found.strategy, len(found.builds)) == ("merge", 90)
+    measured = {"direct": 0.001, "merge": 0.01, "days": 0.01}
+    [found] = plan_snapshots([AS_OF], FEATURES, holdings({}, unbuilt=EVERY_DAY), "auto", measured)
+    assert found.strategy == "direct"
 
 
 def test_the_day_after_a_direct_one_builds_only_the_days_it_rolls_over() -> None:

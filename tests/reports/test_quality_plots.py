@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-import matplotlib.dates
 from matplotlib.figure import Figure
 
 from intent_spark.reports import plots
@@ -20,13 +19,10 @@ FIGURES = [
 ]  # fmt: skip
 
 
-def points(figure: Figure, row: int, marker: str, colour: str | None = None) -> list[tuple[date, float]]:
-    lines = [line for line in figure.axes[row].lines if line.get_marker() == marker]
-    chosen = [line for line in lines if colour is None or line.get_color() == colour]
-    return [
-        (matplotlib.dates.num2date(x).date() if isinstance(x, float) else x, float(y))
-        for line in chosen for x, y in zip(line.get_xdata(orig=True), line.get_ydata(), strict=True)  # type: ignore[arg-type]
-    ]  # fmt: skip
+def points(figure: Figure, row: int, colour: str) -> list[tuple[date, float]]:
+    lines = [line for line in figure.axes[row].lines if line.get_marker() == "o" and line.get_color() == colour]
+    pairs = [zip(line.get_xdata(), line.get_ydata(), strict=True) for line in lines]  # type: ignore[arg-type]
+    return [(date.fromordinal(int(x)), float(y)) for pair in pairs for x, y in pair]
 
 
 def test_a_gate_that_was_never_judged_is_left_out() -> None:
@@ -42,7 +38,7 @@ def test_what_is_drawn_is_what_was_found() -> None:
     assert list(curve.get_ydata()) == [0.0, 0.5, 0.9, 0.95]
     limits = [line.get_ydata()[0] for line in figure.axes[1].lines if line.get_linestyle() == "--"]  # type: ignore[index]
     assert limits == [0.4, 0.8]
-    assert points(figure, 1, "o", plots.COLOURS[1]) == [(DAYS[2], 0.9), (DAYS[3], 0.95)]
+    assert points(figure, 1, plots.COLOURS[1]) == [(DAYS[2], 0.9), (DAYS[3], 0.95)]
     ringed = [line for line in figure.axes[1].lines if line.get_fillstyle() == "none"]
     assert [list(line.get_ydata()) for line in ringed] == [[0.95]]
 

@@ -36,7 +36,7 @@ EPOCHS = 3
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory) -> RankTask:
     folder = tmp_path_factory.mktemp("kills")
-    version = write_examples(folder / "examples", examples_table(2000, max_length=8), row_group_rows=30)
+    version = write_examples(folder / "examples", examples_table(1200, max_length=8), row_group_rows=30)
     return RankTask(
         str(folder / "examples"), version, str(folder), LONG, config(max_epochs=EPOCHS, patience=9), ["lstm"], 7,
         distributed=False, feed=FeedSettings(memory_mb=1), checkpoints=CheckpointSettings(every_steps=1),
