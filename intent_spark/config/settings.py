@@ -79,7 +79,20 @@ class ExamplesSettings(Strict):
 
     label_event_types: list[str] = Field(min_length=1, description="what counts as a purchase")
     train_dates: PositiveInt = Field(description="how many snapshot dates to train on")
-    step_days: PositiveInt | None = Field(default=None, description="days between them; the horizon if not said")
+    step_days: PositiveInt | None = Field(
+        default=None, description="days between them; a quarter of the horizon if not said"
+    )
+
+
+class RegistrySettings(Strict):
+    """Where MLflow keeps runs, models and aliases."""
+
+    record: bool = Field(description="tell MLflow of trainings and of changes of the live model")
+    tracking_uri: str | None = Field(
+        default=None, description="of an MLflow server; a database beside the models if not said"
+    )
+    experiment: str = Field(min_length=1)
+    model_name: str = Field(min_length=1, description="the registered model; one for each shop on a shared server")
 
 
 class ScoringSettings(Strict):
@@ -107,6 +120,7 @@ class Settings(Strict):
     profiles: ProfilesSettings
     examples: ExamplesSettings
     training: TrainingSettings
+    registry: RegistrySettings
     scoring: ScoringSettings
     evaluation: EvaluationSettings
     features: FeaturesConfig

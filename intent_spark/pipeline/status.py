@@ -9,11 +9,10 @@ from typing import Any, ClassVar
 
 from pyspark.sql import functions as F
 
-from intent_spark.config.errors import UsageError
 from intent_spark.lakehouse.job import MISSING, Job, JobContext, Plan, PlanItem
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.quality import failed_gates
-from intent_spark.models.registry import champion
+from intent_spark.models.registry import read_aliases
 from intent_spark.reports.table import text_table
 
 DAY_COLUMNS = {
@@ -95,7 +94,6 @@ def _waiting(context: JobContext) -> list[str]:
 
 
 def _live_model(context: JobContext) -> str:
-    try:
-        return champion(Path(context.lakehouse.path("models"))).name
-    except UsageError:
-        return "none"
+    aliases = read_aliases(Path(context.lakehouse.path("models")))
+    waiting = f"; challenger: {aliases.challenger}" if aliases.challenger else ""
+    return f"{aliases.champion or 'none'}{waiting}"

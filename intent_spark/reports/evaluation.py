@@ -41,8 +41,9 @@ class EvaluationPage:
     """All that the page shows.
 
     The first candidate is the one under evaluation: cards, captions and detail tables are about it. The first
-    ceiling is the one it is measured against. Rows of ``lineage``, ``stages`` and ``segments`` are shown as
-    they are; ``training_history`` needs ``epoch`` and any of ``train_loss`` and ``validation_loss``.
+    ceiling is the one it is measured against. Rows of ``lineage``, ``stages``, ``segments`` and
+    ``intervals`` are shown as they are; ``training_history`` needs ``epoch`` and any of ``train_loss`` and
+    ``validation_loss``.
     """
 
     title: str
@@ -57,6 +58,8 @@ class EvaluationPage:
     lineage: list[dict[str, Any]]
     stages: list[dict[str, Any]]
     segments: list[dict[str, Any]] = field(default_factory=list)
+    intervals: list[dict[str, Any]] = field(default_factory=list)
+    study: list[dict[str, Any]] = field(default_factory=list)
     quality: list[GateDay] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -154,6 +157,8 @@ def _plots(page: EvaluationPage) -> list[Plot]:
     if page.training_history:
         curves = plots.training_curves(page.training_history)
         shown.append(_plot("training", "Training", curves, _training_caption(page)))
+    if page.study:
+        shown.append(_plot("tuning", "Tuning", plots.tuning(page.study), _tuning_caption(page.study)))
     if by_gate(page.quality):
         shown.append(_plot("quality", "Quality gates", gates_by_day(page.quality), _quality_caption(page)))
     return shown
@@ -223,6 +228,14 @@ def _training_caption(page: EvaluationPage) -> str:
     )
 
 
+def _tuning_caption(study: Sequence[Mapping[str, Any]]) -> str:
+    given_up = sum(row.get("loss") is None for row in study)
+    return (
+        f"{len(study)} trials of settings on validation, of which {given_up} were given up early or failed; lower is "
+        "better. The model was trained with the settings of the best."
+    )
+
+
 def _quality_caption(page: EvaluationPage) -> str:
     failed = [d for d in page.quality if d.status == "fail"]
     accepted = sum(d.accepted for d in failed)
@@ -239,7 +252,9 @@ def _details(page: EvaluationPage) -> list[tuple[str, str, Table]]:
     sections: list[tuple[str, str, Sequence[Mapping[str, Any]]]] = [
         ("Lift by decile", f"“{name}”; tied scores are split in proportion.", _lift_rows(histogram)),
         ("Calibration", f"“{name}” in ten equal groups, with 95% intervals.", _reliability_rows(histogram)),
-        ("Segments", "The same scores within groups of users.", page.segments),
+        ("Intervals", "95% intervals: the users were drawn anew 400 times.", page.intervals),
+        ("Segments", f"“{name}” within groups of users, with 95% intervals.", page.segments),
+        ("Trials", "Settings that tuning tried, in its order.", page.study),
         ("Stages", "Rows and seconds of the jobs that led here.", page.stages),
         ("Lineage", "The table versions that this evaluation has read.", page.lineage),
     ]

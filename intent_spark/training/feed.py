@@ -23,6 +23,8 @@ from intent_spark.training.windows import Piece
 
 LABEL, WEIGHT, SPLIT, USER = "label", "weight", "split", "user_id"
 BUCKETS = 256
+# One split, or the rows of several as if they were one.
+Splits = str | tuple[str, ...]
 # Rows that are decoded at a time.
 READ_ROWS = 8192
 
@@ -114,15 +116,15 @@ class ExampleTable:
         """How many row groups there are."""
         return len(self._groups)
 
-    def count(self, split: str, rank: int = 0, ranks: int = 1, total: SumOverRanks = one_rank) -> list[int]:
+    def count(self, split: Splits, rank: int = 0, ranks: int = 1, total: SumOverRanks = one_rank) -> list[int]:
         """Rows of a split in each row group; each rank counts its own part of the groups."""
         counts = np.zeros(len(self._groups))
         for number in range(rank, len(self._groups), ranks):
-            wanted = self._groups[number].scanner(schema=self._schema, filter=ds.field(SPLIT) == split)
+            wanted = self._groups[number].scanner(schema=self._schema, filter=ds.field(SPLIT).isin(_names(split)))
             counts[number] = wanted.count_rows()
         return [int(rows) for rows in total(counts)]
 
-    def read(self, split: str, group: int, columns: Sequence[str]) -> Iterator[pa.Table]:
+    def read(self, split: Splits, group: int, columns: Sequence[str]) -> Iterator[pa.Table]:
         """The split's rows of a row group in the file's order, at most ``READ_ROWS`` at a time."""
         import pyarrow.parquet as pq
 
@@ -135,7 +137,7 @@ class ExampleTable:
             )  # fmt: skip
             for batch in batches:
                 rows = pa.Table.from_batches([batch])
-                of_split = pc.equal(rows[SPLIT], split)
+                of_split = pc.is_in(rows[SPLIT], value_set=pa.array(_names(split)))
                 rows = rows if pc.all(of_split, min_count=0).as_py() else rows.filter(of_split)
                 # A column that was added after the file was written is null there.
                 nulls = {name: pa.nulls(len(rows), self._schema.field(name).type) for name in set(columns) - there}
@@ -175,18 +177,22 @@ class Source(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class SplitRows:
-    """A split's rows by row group: ``counts`` of all ranks together, after ``keep`` took its choice of them."""
+    """A split's rows by row group: ``counts`` of all ranks together, after ``keep`` took its choice of them.
+
+    With a ``half``, 0 or 1, only those of the users whose bucket is even or odd.
+    """
 
     table: ExampleTable
-    split: str
+    split: Splits
     schema: FeatureSchema
     counts: list[int]
     firsts: list[int] = field(default_factory=list)
     keep: Keep | None = None
+    half: int | None = None
 
     @classmethod
     def of(
-        cls, table: ExampleTable, split: str, schema: FeatureSchema, rank: int = 0, ranks: int = 1,
+        cls, table: ExampleTable, split: Splits, schema: FeatureSchema, rank: int = 0, ranks: int = 1,
         total: SumOverRanks = one_rank,
     ) -> SplitRows:  # fmt: skip
         """All rows of a split, counted by the ranks together."""
@@ -202,6 +208,13 @@ class SplitRows:
             found[:, group] = len(kept), (kept == 0).sum()
         counts, negatives = total(found)
         return replace(self, counts=[int(n) for n in counts], firsts=firsts, keep=keep), int(negatives.sum())
+
+    def half_of(self, half: int, rank: int, ranks: int, total: SumOverRanks) -> SplitRows:
+        """The rows of half of the users; each rank counts a part of the groups."""
+        counts = np.zeros(len(self.counts))
+        for group in range(rank, len(self.counts), ranks):
+            counts[group] = len(self._places_of(half, group))
+        return replace(self, counts=[int(n) for n in total(counts)], half=half)
 
     def load(self, piece: Piece) -> Share:
         """The piece's rows, encoded."""
@@ -227,6 +240,8 @@ class SplitRows:
         if self.keep:
             labels = self._labels(piece.group)
             wanted = self.keep(labels, self.firsts[piece.group])[wanted]
+        if self.half is not None:
+            wanted = self._places_of(self.half, piece.group)[wanted]
         offset = 0
         for rows in self.table.read(self.split, piece.group, needed):
             first, last = np.searchsorted(wanted, [offset, offset + len(rows)])
@@ -238,7 +253,18 @@ class SplitRows:
 
     def _labels(self, group: int) -> FloatArray:
         read = self.table.read(self.split, group, [LABEL])
-        return np.concatenate([np.zeros(0), *(_floats(rows[LABEL]) for rows in read)])
+        labels = np.concatenate([np.zeros(0), *(_floats(rows[LABEL]) for rows in read)])
+        return labels if self.half is None else np.asarray(labels[self._places_of(self.half, group)], np.float64)
+
+    def _places_of(self, half: int, group: int) -> npt.NDArray[np.intp]:
+        """Where in the row group's rows of the split those of half of the users are."""
+        read = self.table.read(self.split, group, [USER])
+        buckets = np.concatenate([np.zeros(0, np.uint8), *(_buckets(rows[USER]) for rows in read)])
+        return np.flatnonzero(buckets % 2 == half)
+
+
+def _names(split: Splits) -> list[str]:
+    return [split] if isinstance(split, str) else list(split)
 
 
 def read_pieces(source: Source, pieces: Sequence[Piece]) -> Share:

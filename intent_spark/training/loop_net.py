@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 import keras
@@ -103,12 +104,20 @@ def start_from_logistic(network: keras.Model, logistic: LogisticModel) -> None:
 
 
 def fit_network(
-    network: keras.Model, data: RankData, config: ModelConfig, collective: Collective, keeper: Keeper | None = None
+    network: keras.Model,
+    data: RankData,
+    config: ModelConfig,
+    collective: Collective,
+    keeper: Keeper | None = None,
+    fixed_epochs: int | None = None,
+    on_epoch: Callable[[int, float], None] | None = None,
 ) -> TrainedNetwork:
     """Train until validation stops improving; the decision, being made of sums, is the same on every rank.
 
     Validation is judged by plain log loss, whatever the training loss weighs or leaves out. What ``keeper`` has of a
-    training of this encoder is gone on with: with one rank to the same bits as if it had never been interrupted.
+    training of this encoder is gone on with: with one rank to the same bits as if it had never been interrupted. With
+    ``fixed_epochs`` so many are run, none is judged and the last is the best. ``on_epoch`` is told each epoch's number
+    and validation loss, and may end the training by raising.
 
     ``best_epoch`` is 0 where no epoch improves on the weights that the network came with.
 
@@ -117,8 +126,11 @@ def fit_network(
     """
     training = _Training(network, data, config, collective, keeper or NoKeeper())
     state = training.begin()
-    while len(state.epochs) < config.max_epochs and len(state.epochs) - state.best_epoch < config.patience:
-        training.run_epoch()
+    limit = config.max_epochs if fixed_epochs is None else fixed_epochs
+    while len(state.epochs) < limit and len(state.epochs) - state.best_epoch < config.patience:
+        training.run_epoch(always_better=fixed_epochs is not None)
+        if on_epoch:
+            on_epoch(len(state.epochs), state.epochs[-1].validation_loss)
     set_weights(network, state.best)
     return TrainedNetwork(state.best, training.validation_logits(), state.epochs, state.best_epoch)
 
@@ -156,7 +168,7 @@ class _Training:
             found.best, found.best_loss, found.best_epoch, place, found.updates, found.loss, found.weight, epochs
         )
 
-    def run_epoch(self) -> None:
+    def run_epoch(self, always_better: bool = False) -> None:
         """Train on what is left of the epoch, judge it, keep it."""
         state, started = self.state, time.monotonic()
         rows, waited = self._train_epoch()
@@ -164,7 +176,7 @@ class _Training:
         rate = rows / (time.monotonic() - started)
         state.epochs.append(Epoch(number, state.loss / state.weight, loss, rate, waited))
         _check_and_log(state.epochs[-1], self._config, self._collective)
-        if loss < state.best_loss:
+        if loss < state.best_loss or always_better:
             state.best, state.best_loss, state.best_epoch = get_weights(self._network), loss, number
         state.place, state.loss, state.weight = Place(number), 0.0, 0.0
         self._keeper.offer(self._config.encoder, self._snapshot, state.updates, epoch_ended=True)

@@ -8,7 +8,9 @@ import os
 import signal
 import sys
 import traceback
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from intent_spark.config.errors import ContractError
 from intent_spark.config.log import configure_logging, step
@@ -19,9 +21,12 @@ from intent_spark.training.checkpoint import CHECKPOINTS, Checkpoints, Keeper
 from intent_spark.training.collective import Collective, HorovodRanks, OneRank
 from intent_spark.training.feed import ExampleTable, SplitRows
 from intent_spark.training.fitting import FitData, Fitted, fit_candidate
+from intent_spark.training.gate import against_champion
+from intent_spark.training.refit import refit
 from intent_spark.training.selection import Selection, select
 from intent_spark.training.stream import rank_rows
 from intent_spark.training.task import RankTask
+from intent_spark.training.tuning import tune
 
 ENTRY = "intent_spark.training.rank:run"
 RESULT, FILES = "result.json", "candidates"
@@ -60,20 +65,39 @@ def train_rank(task: RankTask, collective: Collective, keeper: Keeper) -> None:
         train, validation = (rank_rows(source, task.feed, collective) for source in sources)
         counts |= {"train_rows": train.rows, "validation_rows": validation.rows, "in_memory": train.whole}
     data = FitData(task.schema, task.config, task.horizon_days, train, validation, collective, task.feed, keeper)
+    trials: list[dict[str, Any]] = []
+    if task.tuning:
+        config, trials = tune(task.candidates, data, task.tuning)
+        data = replace(data, config=config)
     fitted: dict[str, Fitted] = {}
     for name in task.candidates:
         if name != BLEND:
             with step(f"train_intent.{name}", rank=collective.rank):
                 fitted[name] = fit_candidate(name, data)
+    learnt = {"config": data.config.model_dump(), "study": trials}
+    _choose(task, table, data, fitted, learnt)
+
+
+def _choose(
+    task: RankTask, table: ExampleTable, data: FitData, fitted: dict[str, Fitted], learnt: dict[str, Any]
+) -> None:
+    """The champion, the comparison with the live model, the second fit; then rank 0 writes."""
+    collective, validation = data.collective, data.validation
     logits = {name: candidate.validation_logits for name, candidate in fitted.items()}
     with step("train_intent.select", rank=collective.rank) as counts:
-        chosen = select(logits, validation, task.config, BLEND in task.candidates, collective)
+        chosen = select(logits, validation, data.config, BLEND in task.candidates, collective)
         counts["champion"] = chosen.champion
+    apart = None
+    if task.live_model:
+        with step("train_intent.gate", rank=collective.rank, against=Path(task.live_model).name):
+            apart = against_champion(chosen.losses[chosen.champion], data, table, Path(task.live_model))
+    if task.config.refit:
+        fitted, chosen = refit(fitted, chosen, data, table)
     if collective.rank == 0:
-        _write(fitted, chosen, Path(task.scratch))
+        _write(fitted, chosen, learnt | {"against_live": asdict(apart) if apart else None}, Path(task.scratch))
 
 
-def _write(fitted: dict[str, Fitted], chosen: Selection, scratch: Path) -> None:
+def _write(fitted: dict[str, Fitted], chosen: Selection, learnt: dict[str, Any], scratch: Path) -> None:
     """Each candidate's files in a folder of its name, and last what was found out about them all."""
     files = {name: candidate.files for name, candidate in fitted.items()}
     if chosen.blend:
@@ -87,9 +111,9 @@ def _write(fitted: dict[str, Fitted], chosen: Selection, scratch: Path) -> None:
         "calibrations": {name: calibration.to_tree() for name, calibration in chosen.calibrations.items()},
         "metrics": chosen.metrics,
         "histories": {name: candidate.history for name, candidate in fitted.items()},
-        "best_epochs": {name: c.best_epoch for name, c in fitted.items() if c.best_epoch is not None},
+        "best_epochs": {name: c.found.epochs for name, c in fitted.items() if c.found.epochs is not None},
     }
-    (scratch / RESULT).write_text(json.dumps(result), encoding="utf-8")
+    (scratch / RESULT).write_text(json.dumps(result | learnt), encoding="utf-8")
 
 
 def _report(error: BaseException, scratch: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -12,20 +13,24 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from intent_spark.config.errors import ContractError
+from intent_spark.config.errors import ContractError, UsageError
 from intent_spark.config.log import LOGGER, step
 from intent_spark.config.model import ModelConfig
 from intent_spark.config.training import LauncherName, TrainingSettings
 from intent_spark.models.calibration import calibration_from
 from intent_spark.models.directory import Candidate, TrainedModel, save_model
+from intent_spark.models.intervals import Interval
+from intent_spark.models.schema import FeatureSchema
 from intent_spark.training.fit_schema import SplitCounts, count_splits, fit_schema
 from intent_spark.training.fitting import choose_candidates
 from intent_spark.training.launch import run_ranks
 from intent_spark.training.launchers import launcher_of
 from intent_spark.training.rank import FILES, RESULT
 from intent_spark.training.task import RankTask
+from intent_spark.training.tuning import Tuning
 from intent_spark.training.work_folder import training_key, work_folder
 
+STUDIES = "studies"
 PACKAGES = (
     "intent_spark",
     "tensorflow-cpu",
@@ -45,7 +50,9 @@ class TrainingRequest:
     """What to train on and where to register it; the ranks must see both paths under these names.
 
     ``lineage`` (JSON-able, the same for the same data) goes into the manifest as it is. ``settings`` say how the ranks
-    are fed, kept and started; its own ``ranks`` and ``launcher`` are not looked at.
+    are fed, kept and started; its own ``ranks`` and ``launcher`` are not looked at. ``live_model`` is the directory of
+    a model to be compared with on validation, which it must not have seen. With ``trials`` above 0 the search space of
+    the configuration is searched first, and what was found best is trained.
     """
 
     examples: str
@@ -58,16 +65,19 @@ class TrainingRequest:
     network_interface: str | None = None
     settings: TrainingSettings = field(default_factory=lambda: TrainingSettings(ranks=2, launcher="auto"))
     lineage: Mapping[str, Any] = field(default_factory=dict)
+    live_model: Path | None = None
+    trials: int = 0
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The registered model, as it lies in ``model_dir``."""
+    """The registered model, as it lies in ``model_dir``; its log loss minus the live model's, if that was asked for."""
 
     model_version: str
     model_dir: Path
     model: TrainedModel
     splits: dict[str, SplitCounts]
+    against_live: Interval | None = None
 
 
 def train(spark: SparkSession, request: TrainingRequest) -> TrainingResult:
@@ -92,17 +102,31 @@ def train(spark: SparkSession, request: TrainingRequest) -> TrainingResult:
     for name, reason in left_out.items():
         LOGGER.info('step=train_intent.candidates left_out=%s reason="%s"', name, reason)
     manifest = _manifest(request, splits, left_out)
-    key = training_key(manifest, schema, request.config)
+    key = training_key(manifest | {"trials": request.trials}, schema, request.config)
     with work_folder(request.models_dir, key) as folder, step("train_intent.ranks", ranks=request.ranks) as counts:
         task = RankTask(
             request.examples, request.version, str(folder), schema, request.config, candidates, request.horizon_days,
             launcher.distributed, launcher.name == "elastic", settings.feed, settings.checkpoints, settings.horovod,
+            str(request.live_model) if request.live_model else None, _tuning(request, schema, candidates),
         )  # fmt: skip
         run_ranks(launcher, task, request.ranks)
-        model = _trained_model(folder, task, manifest)
+        result: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        model = _trained_model(folder, result, task, manifest)
         model_dir = save_model(model, request.models_dir)
         counts["champion"], counts["model_version"] = model.champion, model_dir.name
-    return TrainingResult(model_dir.name, model_dir, model, splits)
+    apart = Interval(**result["against_live"]) if result["against_live"] else None
+    return TrainingResult(model_dir.name, model_dir, model, splits, apart)
+
+
+def _tuning(request: TrainingRequest, schema: FeatureSchema, candidates: list[str]) -> Tuning | None:
+    """One study for each training set, base configuration and search space: what is asked for again goes on."""
+    if not request.trials:
+        return None
+    if not request.config.search:
+        raise UsageError("--tune needs model.search to name settings and their ranges.")
+    asked = json.dumps([request.version, schema.to_json(), request.config.model_dump(), candidates], sort_keys=True)
+    study = hashlib.sha256(asked.encode()).hexdigest()[:12]
+    return Tuning(request.trials, str(request.models_dir / STUDIES / f"{study}.journal"), study)
 
 
 def check_splits(splits: Mapping[str, SplitCounts], ranks: int) -> None:
@@ -129,8 +153,7 @@ def check_splits(splits: Mapping[str, SplitCounts], ranks: int) -> None:
         raise ContractError(f"{splits['train'].rows} training examples are fewer than {ranks} ranks: use fewer ranks.")
 
 
-def _trained_model(scratch: Path, task: RankTask, manifest: dict[str, Any]) -> TrainedModel:
-    result: dict[str, Any] = json.loads((scratch / RESULT).read_text(encoding="utf-8"))
+def _trained_model(scratch: Path, result: Mapping[str, Any], task: RankTask, manifest: dict[str, Any]) -> TrainedModel:
     candidates = {
         name: Candidate(
             files={path.name: path.read_bytes() for path in sorted((scratch / FILES / name).iterdir())},
@@ -140,8 +163,10 @@ def _trained_model(scratch: Path, task: RankTask, manifest: dict[str, Any]) -> T
         )
         for name in task.candidates
     }
-    known = manifest | {"best_epochs": result["best_epochs"]}
-    return TrainedModel(task.schema, task.config, candidates, result["champion"], known)
+    # A tuned model and its manifest hold what was found: it can be trained again without a study.
+    config = ModelConfig.model_validate(result["config"])
+    known = manifest | {"best_epochs": result["best_epochs"], "config": result["config"]}
+    return TrainedModel(task.schema, config, candidates, result["champion"], known, result["study"])
 
 
 def _manifest(
@@ -158,8 +183,14 @@ def _manifest(
         "memory_mb": request.settings.feed.memory_mb,
         "fp16": request.settings.horovod.fp16,
         "left_out": dict(left_out),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "config": request.config.model_dump(),
+        "packages": installed(),
     }
+
+
+def installed() -> dict[str, str]:
+    """The versions of the packages that decide a model, where they are installed."""
+    return {name: found for name in PACKAGES if (found := _version(name))}
 
 
 def _version(package: str) -> str | None:
