@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -130,6 +130,16 @@ def test_overwrite_replaces_schema_and_keeps_earlier_versions(lakehouse: Lakehou
     lakehouse.overwrite(frame, "sales", ("day",), Build("test"))
     assert lakehouse.read("sales").columns == ["day", "amount", "at"]
     assert lakehouse.read("sales", version).count() == 3
+
+
+def test_the_version_that_stood_before_an_instant(lakehouse: Lakehouse, spark: SparkSession) -> None:
+    """The last one committed by then; the empty first one where there was none."""
+    between = datetime.now(UTC)
+    lakehouse.append_once(sales(spark, MONDAY), SALES, "second")
+    assert lakehouse.version_before("sales", datetime.now(UTC)) == lakehouse.version("sales")
+    assert lakehouse.version_before("sales", between) == lakehouse.version("sales") - 1
+    first = lakehouse.version_before("sales", datetime(2020, 1, 1, tzinfo=UTC))
+    assert lakehouse.read("sales", first).count() == 0
 
 
 def test_a_dimension_as_known_at_a_day(context: JobContext) -> None:

@@ -190,6 +190,22 @@ def _other_definition(context: JobContext, features: FeaturesConfig, wanted: tup
     assert (roles["views_lifetime"], roles["tripled"], roles["user_id"]) == ("numeric", "numeric", None)
 
 
+def test_states_of_old_dates_and_staged_rows_are_dropped(spark: SparkSession, tmp_path: Path) -> None:
+    """The newest state is kept to roll from; an older date is then made from the days again."""
+    settings = load_settings("local", ["profiles.statistics=false", "profiles.keep_states=1"])
+    settings = settings.model_copy(update={"features": few_features()})
+    context = JobContext(settings, spark, Lakehouse(spark, str(tmp_path / "warehouse")))
+    add_events(context.lakehouse, shop_events(), "b1")
+    run(BuildProfiles(), context, "--as-of", "2026-03-03", "--as-of", "2026-03-04", "--staged", *BY_DAYS)
+    assert {row["as_of"] for row in context.lakehouse.read("profile_states").collect()} == {day("2026-03-04")}
+    assert context.lakehouse.read("profiles").count() == 4
+    assert context.lakehouse.read("profiles_staging").count() == 0
+    later = {item.what: item.why for item in plan(context, "--as-of", "2026-03-05", *BY_DAYS).items}
+    assert later["profiles 2026-03-05"].startswith("roll from 2026-03-04")
+    between = {item.what: item.why for item in plan(context, "--as-of", "2026-03-02", *BY_DAYS).items}
+    assert between["profiles 2026-03-02"].startswith("merge (no earlier state)")
+
+
 @pytest.fixture(scope="module")
 def small_context(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> JobContext:
     lakehouse = Lakehouse(spark, str(tmp_path_factory.mktemp("small") / "warehouse"))
