@@ -10,7 +10,7 @@ WITH_JAVA := java_home=$$(tools/find_java.sh) && JAVA_HOME=$$java_home
 .PHONY: help
 help: ## Show this help
 	@echo "usage: make TARGET [ARGS=\"...\"]"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## Make .venv with the pinned packages and Horovod, fetch Delta's jars; does only what is missing
@@ -47,6 +47,10 @@ format: setup ## Format the code and sort its imports (ruff)
 .PHONY: bench
 bench: setup ## Measure speed and quality beside what a user would pick instead
 	@$(WITH_JAVA) $(PYTHON) -m benchmarks $(ARGS)
+
+.PHONY: bench-quality
+bench-quality: setup ## Measure all candidates on the simulated shop and the real sets there are; ARGS="--only cdnow --cdnow FILE"
+	@$(WITH_JAVA) $(PYTHON) -m benchmarks.quality $(ARGS)
 
 .PHONY: wheel
 wheel: setup ## Build dist/*.whl, what a cluster installs

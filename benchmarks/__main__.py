@@ -7,13 +7,15 @@ import os
 import platform
 import sys
 
-from benchmarks import all_features, profiles, sequences, simulation
+from benchmarks import all_features, ingestion, profiles, sequences, simulation, training
 
 BENCHMARKS = {
     "simulation": lambda _: simulation.main(),
+    "ingestion": lambda options: ingestion.main(options.ingested),
     "profiles": profiles.main,
     "sequences": sequences.main,
     "all_features": all_features.main,
+    "training": lambda _: training.main(),
 }
 
 
@@ -24,6 +26,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--events", type=int, default=50_000_000, help="events of the made-up shop (50 million)")
     parser.add_argument("--events-a-user", type=int, default=50, help="how many of them a user has (50)")
     parser.add_argument("--days", type=int, default=91, help="over how many days they are spread (91)")
+    parser.add_argument("--ingested", type=int, default=20_000_000, help="events that are ingested (20 million)")
     options = parser.parse_args(words)
     unknown = sorted(set(options.names) - set(BENCHMARKS))
     if unknown:

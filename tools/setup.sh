@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The set-up of a clone: .venv with the pinned packages and Horovod, and Delta's jars in build/jars.
+# tools/setup.sh EXTRA...: the same, and the jars of what only some need: avro.
 # Safe to call always: it does what is missing, one call at a time. The stamp .venv/.complete is written last and is
 # all that is believed; a set-up that was killed has none, and the next call checks each part and completes it.
 # Exit codes: 0 complete, 1 a step failed (build/setup.log says how), 2 the system lacks something.
@@ -26,6 +27,7 @@ refuse() { # sentence: the system lacks something
 pinned_packages() { sed -n 's/^\([A-Za-z0-9][^ #]*==[^ #]*\).*/\1/p' requirements.txt; }
 pinned_builds() { sed -n 's/^#build: *//p' requirements.txt; }
 pinned_jars() { sed -n 's/^#jar: *//p' requirements.txt; } # group artifact version sha256
+extra_jars() { sed -n "s/^#jar+$1: *//p" requirements.txt; }
 
 # ---- the stamp ------------------------------------------------------------------------------------------------------
 fingerprint() {
@@ -189,6 +191,18 @@ fetch_jars() {
   done < <(pinned_jars)
 }
 
+# Jars that only some need, by the names of what needs them.
+fetch_extras() {
+  local extra group artifact version sha256
+  for extra in "$@"; do
+    [ -n "$(extra_jars "$extra")" ] || refuse "there is no extra '$extra'; see the lines '#jar+' in requirements.txt."
+    while read -r group artifact version sha256; do
+      jar_is_sound "$jars/$artifact-$version.jar" "$sha256" ||
+        step "$artifact" fetch_jar "$group" "$artifact" "$version" "$sha256" || fail "$artifact could not be fetched"
+    done < <(extra_jars "$extra")
+  done
+}
+
 # ---- main -----------------------------------------------------------------------------------------------------------
 take_lock() {
   exec 9>build/setup.lock
@@ -210,6 +224,7 @@ complete() {
 
 if is_complete 2>/dev/null; then
   tools/find_java.sh >/dev/null
+  fetch_extras "$@"
   exit 0
 fi
 for tool in flock sha256sum; do
@@ -218,3 +233,4 @@ done
 mkdir -p build
 take_lock
 is_complete 2>/dev/null || complete
+fetch_extras "$@"

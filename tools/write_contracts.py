@@ -8,6 +8,7 @@ from pathlib import Path
 from intent_spark.config.loading import load_settings
 from intent_spark.dimensions.contract import ITEMS, USERS
 from intent_spark.events.contract import EVENTS, EVENTS_QUARANTINE, INGEST_LEDGER
+from intent_spark.events.quality_contract import DAY_FIGURES, GATE_ACCEPTANCES, HEAVY_USERS
 from intent_spark.feedback.contract import EVALUATIONS, OUTCOMES
 from intent_spark.lakehouse.contract import describe
 from intent_spark.lakehouse.job_runs import JOB_RUNS
@@ -27,7 +28,8 @@ horizon), `split` (train, validation or test) and `weight`.
 def page() -> str:
     """The whole page."""
     features = load_settings().features
-    tables = [EVENTS, EVENTS_QUARANTINE, INGEST_LEDGER, USERS, ITEMS, user_days_contract(features)]
+    tables = [EVENTS, EVENTS_QUARANTINE, INGEST_LEDGER, DAY_FIGURES, GATE_ACCEPTANCES, HEAVY_USERS, USERS, ITEMS]
+    tables.append(user_days_contract(features))
     tables += [
         states_contract(features),
         profiles_contract(features),

@@ -20,6 +20,10 @@ class UsageError(IntentSparkError):
     exit_code = EXIT_USAGE
 
 
+class InputError(IntentSparkError):
+    """Raw data that cannot be read: nothing was written."""
+
+
 class ContractError(IntentSparkError):
     """A data contract or a quality gate said no: nothing was written."""
 

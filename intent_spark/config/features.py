@@ -34,6 +34,7 @@ def _known_type(value: str) -> str:
 
 
 EventType = Annotated[str, AfterValidator(_known_type)]
+ItemColumn = Literal["item_brand", "item_title", "item_list_price", "item_category"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -117,9 +118,17 @@ class UserFeature(Strict):
     name: Name
     expression: str
     role: Literal["numeric", "categorical"]
+    default: float | str | None = Field(default=None, description="of a user who is not in users; null if not said")
     unit: str
     description: str
     owner: str
+
+    @model_validator(mode="after")
+    def _default_fits(self) -> UserFeature:
+        """A number has a number for a default, a category a text."""
+        if self.default is not None and isinstance(self.default, str) != (self.role == "categorical"):
+            raise ValueError(f"role {self.role} does not fit default {self.default!r}")
+        return self
 
 
 class SequenceSettings(Strict):
@@ -135,6 +144,12 @@ class FeaturesConfig(Strict):
     windowed: list[WindowedFeature]
     derived: list[DerivedFeature]
     user: list[UserFeature]
+    daily_cap: PositiveInt | None = Field(
+        default=None, description="events of a user's day that count: the first ones; all if not said"
+    )
+    unknown_item: dict[ItemColumn, str | int] = Field(
+        default_factory=dict, description="what an event's item columns are where its item is not in items"
+    )
     sequence: SequenceSettings | None = Field(default=None, description="none: the model reads the profile alone")
 
     @model_validator(mode="after")
@@ -144,6 +159,13 @@ class FeaturesConfig(Strict):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"declares two columns named {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _unknown_item_fits(self) -> FeaturesConfig:
+        for name, value in self.unknown_item.items():
+            if isinstance(value, int) != (name == "item_list_price"):
+                raise ValueError(f"gives an unknown item's {name} the value {value!r}, which is of another type")
         return self
 
     @model_validator(mode="after")

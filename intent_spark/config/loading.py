@@ -56,14 +56,34 @@ def load_source(name: str, file_format: str | None = None, conf: Path | None = N
     return _validated(SourceMapping, tree, {}, str(path), ())
 
 
+class _RepeatedKey(yaml.YAMLError):
+    """A key that a mapping has twice; YAML would keep the last and say nothing."""
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which every key is said once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuse what is said twice."""
+        keys: set[Any] = set()
+        for name, _ in node.value:
+            key = self.construct_object(name, deep=deep)
+            if key in keys:
+                raise _RepeatedKey(f"key '{key}' is said twice, again at line {name.start_mark.line + 1}")
+            keys.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """One YAML file's mapping; a missing, unreadable or malformed file is a UsageError."""
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}); restore it or set INTENT_SPARK_CONF.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = getattr(error, "problem_mark", None)
+        if isinstance(error, _RepeatedKey):
+            raise UsageError(f"{path}: {error}; keep one.") from error
         line = f" at line {where.line + 1}" if where else ""
         raise UsageError(f"{path}: is not valid YAML{line}; mend it.") from error
     if not isinstance(tree, dict):

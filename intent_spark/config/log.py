@@ -52,20 +52,21 @@ class Progress:
         self._bar = bool(os.environ.get(TERMINAL))
         self._told = time.monotonic()
 
-    def update(self, done: int, total: int) -> None:
-        """Tell that ``done`` of ``total`` steps are behind us, if it is time to."""
+    def update(self, done: int, total: int, **figures: Any) -> None:
+        """Tell that ``done`` of ``total`` steps are behind us, and the figures, if it is time to."""
         now = time.monotonic()
         if now - self._told < (BAR_SECONDS if self._bar else LINE_SECONDS):
             return
         self._told = now
         fields = " ".join(f"{key}={value}" for key, value in self._context.items())
+        told = "".join(f" {key}={value:.6g}" for key, value in figures.items())
         if self._bar:
             filled = BAR_WIDTH * done // total
             drawn = "=" * filled + " " * (BAR_WIDTH - filled)
-            sys.stderr.write(f"{CLEAR_LINE}{self._name} {fields} [{drawn}] {100 * done // total}%")
+            sys.stderr.write(f"{CLEAR_LINE}{self._name} {fields} [{drawn}] {100 * done // total}%{told}")
             sys.stderr.flush()
         else:
-            LOGGER.info("step=%s.progress %s done=%d%%", self._name, fields, 100 * done // total)
+            LOGGER.info("step=%s.progress %s done=%d%%%s", self._name, fields, 100 * done // total, told)
 
     def close(self) -> None:
         """Take the bar away."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, get_args
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 
 from intent_spark.config.strict import Strict
 
@@ -13,6 +13,33 @@ from intent_spark.config.strict import Strict
 BASELINES = ("recency", "naive_bayes", "bgnbd", "logistic", "gbdt")
 BLEND = "blend"
 ALL = "all"
+
+
+# What the rows are encoded by, what is trained and how the machine is used are no matter of tuning.
+SEARCHABLE = frozenset(
+    ("embedding_size", "hashed_embedding_size", "hidden_units", "attention_heads", "attention_blocks", "dropout",
+     "embedding_dropout", "weight_decay", "batch_size", "learning_rate", "learning_rate_decay", "clip_norm",
+     "positive_weight", "negative_rate", "focal_gamma", "naive_bayes_bins", "gbdt_bag", "gbdt_leaves",
+     "gbdt_learning_rate", "gbdt_patience", "blend_l2", "calibration")
+)  # fmt: skip
+
+
+class SearchRange(Strict):
+    """What a setting may be: from ``low`` to ``high`` (whole numbers where both are), or one of ``choices``."""
+
+    low: int | float | None = None
+    high: int | float | None = None
+    log: bool = Field(False, description="as likely between 1 and 10 as between 10 and 100")
+    choices: list[int | float | str] | None = Field(None, min_length=1)
+
+    @model_validator(mode="after")
+    def _whole(self) -> SearchRange:
+        bounds = (self.low, self.high)
+        if (self.choices is None) == (None in bounds) or (self.choices is not None and bounds != (None, None)):
+            raise ValueError("needs either low and high, or choices")
+        if self.low is not None and self.high is not None and (self.low > self.high or (self.log and self.low <= 0)):
+            raise ValueError("needs a low no higher than high, above 0 where log is true")
+        return self
 
 
 class ModelConfig(Strict):
@@ -46,6 +73,10 @@ class ModelConfig(Strict):
     batch_size: PositiveInt = Field(description="examples of one step on one rank")
     learning_rate: PositiveFloat = Field(description="Adam's")
     learning_rate_decay: float = Field(gt=0, le=1, description="factor from each epoch to the next")
+    learning_rate_scaling: Literal["none", "sqrt", "linear"] = Field(
+        "none", description="how the rate grows with the batches that one update sums: ranks x accumulate_steps"
+    )
+    warmup_steps: int = Field(0, ge=0, description="first updates, over which the rate rises from nothing")
     clip_norm: float = Field(0.0, ge=0, description="largest norm of the gradient summed over ranks; 0: any")
     accumulate_steps: PositiveInt = Field(1, description="batches whose gradients are applied at once")
     mixed_precision: bool = Field(False, description="compute in bfloat16; weights and logits stay float32")
@@ -61,6 +92,7 @@ class ModelConfig(Strict):
     candidates: Literal["all"] | list[str] = Field(
         description="what is trained and compared on validation; all: every one that the examples allow"
     )
+    refit: bool = Field(False, description="fit what was chosen again, on all dates whose labels have matured")
     calibration: Literal["platt", "temperature", "isotonic"] = Field(description="of each candidate, on validation")
     logistic_l2: list[PositiveFloat] = Field(
         min_length=1, description="strengths of the logistic regression's penalty, picked on validation"
@@ -73,6 +105,23 @@ class ModelConfig(Strict):
     gbdt_leaves: PositiveInt = Field(ge=2, description="of one tree")
     gbdt_learning_rate: PositiveFloat
     blend_l2: PositiveFloat = Field(description="strength of the penalty on the blend's weights")
+
+    search: dict[str, SearchRange] = Field(
+        default_factory=dict, description="the settings that train_intent --tune tries, and their ranges"
+    )
+
+    @model_validator(mode="after")
+    def _searchable(self) -> ModelConfig:
+        for key, of in self.search.items():
+            if key not in SEARCHABLE:
+                raise ValueError(f"search: '{key}' cannot be tuned; allowed are {', '.join(sorted(SEARCHABLE))}")
+            values: list[int | float | str | None] = [*of.choices] if of.choices else [of.low, of.high]
+            for value in values:
+                try:
+                    ModelConfig.model_validate(self.model_dump(exclude={"search"}) | {key: value})
+                except ValidationError as error:
+                    raise ValueError(f"search: '{key}' cannot be {value}: {error.errors()[0]['msg']}") from error
+        return self
 
     @field_validator("candidates")
     @classmethod

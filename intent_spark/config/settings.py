@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from intent_spark.config.features import FeaturesConfig
 from intent_spark.config.model import ModelConfig
 from intent_spark.config.simulation import SimulationConfig
 from intent_spark.config.strict import Strict
+from intent_spark.config.training import TrainingSettings
 
 
 class EnvironmentSettings(Strict):
@@ -27,11 +26,42 @@ class EnvironmentSettings(Strict):
     conf: dict[str, str] = Field(default_factory=dict, description="further Spark settings")
 
 
+class RetentionSettings(Strict):
+    """How long what was replaced stays readable at its version: both must outlive the oldest training set in use."""
+
+    deleted_files_days: PositiveInt = Field(default=400, description="files of replaced rows are kept this long")
+    log_days: PositiveInt = Field(default=400, description="commits, with what they were made from, this long")
+
+    @model_validator(mode="after")
+    def _log_outlives_files(self) -> RetentionSettings:
+        """A version is read by its commit: files without one are of no use."""
+        if self.log_days < self.deleted_files_days:
+            raise ValueError("keeps files longer than the log that reads them; log_days must not be the smaller")
+        return self
+
+
+class MaintenanceSettings(Strict):
+    """What maintain_tables calls a small file, and how large it makes files."""
+
+    small_file_mb: PositiveInt = Field(description="a file below this is small")
+    small_files: int = Field(ge=2, description="a partition with as many small files is compacted")
+    target_file_mb: PositiveInt = Field(description="files are compacted up to this size")
+    longest_job_hours: PositiveInt = Field(description="vacuum spares what a job begun this long ago may read or write")
+
+    @model_validator(mode="after")
+    def _ends_compacted(self) -> MaintenanceSettings:
+        """Of two small files one is made: else they would be compacted again with every run."""
+        if self.target_file_mb < 2 * self.small_file_mb:
+            raise ValueError("has a target_file_mb of less than twice small_file_mb: files would stay small for ever")
+        return self
+
+
 class EventsSettings(Strict):
     """How raw rows become clean events."""
 
     lookback_days: PositiveInt = Field(description="days around a batch in which a known event id is looked for")
     future_tolerance_hours: int = Field(ge=0, description="how far event_time may lie after ingest_time")
+    horizon_days: PositiveInt | None = Field(description="how far event_time may lie before ingest_time; null: any")
     max_bad_share: float = Field(ge=0, le=1, description="share of refused rows above which a batch is refused whole")
     rows_per_file: PositiveInt = Field(description="about how many events one file of a day holds")
 
@@ -49,14 +79,20 @@ class ExamplesSettings(Strict):
 
     label_event_types: list[str] = Field(min_length=1, description="what counts as a purchase")
     train_dates: PositiveInt = Field(description="how many snapshot dates to train on")
-    step_days: PositiveInt | None = Field(default=None, description="days between them; the horizon if not said")
+    step_days: PositiveInt | None = Field(
+        default=None, description="days between them; a quarter of the horizon if not said"
+    )
 
 
-class TrainingSettings(Strict):
-    """How the training job runs."""
+class RegistrySettings(Strict):
+    """Where MLflow keeps runs, models and aliases."""
 
-    ranks: PositiveInt
-    launcher: Literal["auto", "single", "spark"]
+    record: bool = Field(description="tell MLflow of trainings and of changes of the live model")
+    tracking_uri: str | None = Field(
+        default=None, description="of an MLflow server; a database beside the models if not said"
+    )
+    experiment: str = Field(min_length=1)
+    model_name: str = Field(min_length=1, description="the registered model; one for each shop on a shared server")
 
 
 class ScoringSettings(Strict):
@@ -78,10 +114,13 @@ class Settings(Strict):
 
     warehouse: str
     environment: EnvironmentSettings
+    retention: RetentionSettings
+    maintenance: MaintenanceSettings
     events: EventsSettings
     profiles: ProfilesSettings
     examples: ExamplesSettings
     training: TrainingSettings
+    registry: RegistrySettings
     scoring: ScoringSettings
     evaluation: EvaluationSettings
     features: FeaturesConfig

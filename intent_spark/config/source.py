@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
+from intent_spark.config.gates import GateSettings
 from intent_spark.config.shop import DateRange, ShopSettings
 from intent_spark.config.strict import Strict
 
-FORMATS = ("csv", "jsonl", "parquet")
+TYPED_FORMATS = ("parquet", "avro")
+FORMATS = ("csv", "jsonl", *TYPED_FORMATS)
 EVENT_TYPES = ("view", "search", "cart", "favourite", "purchase", "return")
 
 
@@ -21,6 +23,9 @@ class TextFormat(Strict):
     )
     header: bool = False
     columns: list[str] | None = Field(default=None, description="the columns' names where no header has them")
+    encoding: Literal[
+        "utf-8", "iso-8859-1", "iso-8859-15", "windows-1250", "windows-1251", "windows-1252", "gb18030"
+    ] = "utf-8"
 
 
 class TimeField(Strict):
@@ -38,6 +43,13 @@ class MoneyField(Strict):
     currency: str | None = Field(default=None, description="SQL expression; the shop's currency if not said")
 
 
+class Split(Strict):
+    """A raw row that holds several events: each element of an array becomes a row with a column of its own."""
+
+    by: str = Field(description="SQL expression of an array over the raw columns")
+    into: str = Field(pattern=r"^[A-Za-z]\w*$", description="the column that holds the element; fields may read it")
+
+
 class EventFields(Strict):
     """Column or SQL expression over the raw columns for each field of the events contract."""
 
@@ -47,19 +59,33 @@ class EventFields(Strict):
     item_id: str = "null"
     category: str = "null"
     quantity: str = "1"
-    session_id: str = "null"
+    session_id: str | None = Field(default=None, description="where the source has none, gaps cut sessions")
     price: MoneyField | None = None
     event_time: TimeField
     ingest_time: TimeField | None = None
 
 
 class DimensionMapping(Strict):
-    """Users or items: where their snapshot lies and what each column comes from."""
+    """Users or items: where they lie, what a file says of those it does not name, what each column comes from."""
 
     path: str = Field(description="below --input, a file, folder or glob; {date} is the snapshot's day")
     key: str
     valid_from: str = Field(description="SQL expression over the raw columns: the day the row began to hold")
     columns: dict[str, str] = Field(description="contract column: SQL expression over the raw columns")
+    kind: Literal["changes", "snapshot"] = Field(
+        default="changes", description="snapshot: who is not in the files of a --date is gone from that day on"
+    )
+    gone: str = Field(default="false", description="SQL condition over the raw columns: the row says it is gone")
+
+
+class KafkaSettings(Strict):
+    """A topic whose records' values are lines of the mapping's text format."""
+
+    servers: str = Field(description="host:port, several by commas")
+    topic: str = Field(pattern=r"^[\w.-]+$")
+    options: dict[str, str] = Field(
+        default_factory=dict, description="further options of Spark's reader, such as kafka.security.protocol"
+    )
 
 
 class SourceMapping(Strict):
@@ -67,14 +93,27 @@ class SourceMapping(Strict):
 
     description: str
     shop: ShopSettings
-    format: Literal["csv", "jsonl", "parquet"]
+    format: Literal["csv", "jsonl", "parquet", "avro"]
     text: TextFormat = TextFormat()
     path: str = Field(default="", description="where events lie below --input when no day is asked for")
     daily_path: str | None = Field(default=None, description="where one day's events lie; {date} is the ISO day")
     dates: DateRange = DateRange()
+    where: str | None = Field(
+        default=None, description="SQL condition; rows of which it is false are left out, and counted"
+    )
+    split: Split | None = None
     id_columns: list[str] = Field(default_factory=list, description="hashed to an event id where there is none")
+    tie_break: list[str] = Field(
+        default_factory=list,
+        description="SQL expressions: of an event's copies of one event_time and ingest_time the smallest is kept",
+    )
+    session_gap_minutes: PositiveInt = Field(
+        default=30, le=24 * 60, description="where the source has no sessions, a longer gap begins a new one"
+    )
     event_types: dict[str, str] = Field(description="raw value: event type of the contract")
     fields: EventFields
+    gates: GateSettings = GateSettings()
+    kafka: KafkaSettings | None = Field(default=None, description="where --available-now reads from, not from files")
     users: DimensionMapping | None = None
     items: DimensionMapping | None = None
 

@@ -9,6 +9,7 @@ VALIDITY = (
     Column("valid_to", "date", "first day on which it holds no more; null while it does"),
     Column("stated_on", "array<date>", "the days of the statements that said so", nullable=False),
 )
+GONE = Column("gone", "boolean", "true over days on which it was not there; all else is null then")
 
 USERS = TableContract(
     name="users",
@@ -24,6 +25,7 @@ USERS = TableContract(
         Column("city_tier", "int", "tier of the user's city, 1 the largest"),
         Column("registration_date", "date", "day of registration"),
         Column("marketing_consent", "boolean", "whether the user may be written to"),
+        GONE,
     ),
 )
 
@@ -40,5 +42,6 @@ ITEMS = TableContract(
         Column("brand", "string", "brand"),
         Column("price", "bigint", "list price", "minor units"),
         Column("title", "string", "title"),
+        GONE,
     ),
 )

@@ -1,9 +1,10 @@
-"""``ingest_users`` and ``ingest_items``: snapshots of entities into dimensions with validity."""
+"""``ingest_users`` and ``ingest_items``: snapshots or changes of entities into dimensions with validity."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from typing import ClassVar
+from datetime import date
+from typing import Any, ClassVar
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame
@@ -14,13 +15,14 @@ from intent_spark.config.loading import load_source
 from intent_spark.config.log import step
 from intent_spark.config.source import FORMATS, DimensionMapping, SourceMapping
 from intent_spark.dimensions.contract import ITEMS, USERS
-from intent_spark.dimensions.validity import date_changes, merge_versions
+from intent_spark.dimensions.validity import GONE, dated, merge_versions
 from intent_spark.lakehouse.contract import TableContract
 from intent_spark.lakehouse.files import list_files
 from intent_spark.lakehouse.job import MISSING, STALE, THERE, Job, JobContext, Plan, PlanItem, iso_day
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.lakehouse import Build
 from intent_spark.lakehouse.session import null_on_error
+from intent_spark.lakehouse.versions import undisturbed
 
 
 class IngestDimension(Job):
@@ -46,14 +48,17 @@ class IngestDimension(Job):
             raise UsageError(
                 f"source {options.source} has a {self.section} file for each day; say which with --date DAY."
             )
+        if dimension.kind == "snapshot" and options.date is None:
+            raise UsageError(
+                f"source {options.source} has snapshots of {self.section}: say of which day with --date DAY."
+            )
         path = f"{options.input.rstrip('/')}/{dimension.path}".replace("{date}", str(options.date))
         files = [file.path for file in list_files(context.spark, path)]
         arriving = self._arriving(context, files, mapping, dimension)
-        if options.date and context.lakehouse.exists(self.contract.name):
-            there = context.lakehouse.read(self.contract.name)
-            arriving = date_changes(arriving, there, self.contract.keys[0], options.date)
-        state = self._state(context, arriving)
-        return Plan([PlanItem(f"{self.contract.name} from {dimension.path}", state)], {"arriving": arriving})
+        arriving = dated(arriving, options.date) if options.date else arriving
+        inputs = {"arriving": arriving, "snapshot": options.date if dimension.kind == "snapshot" else None}
+        state = self._state(context, inputs)
+        return Plan([PlanItem(f"{self.contract.name} from {dimension.path}", state)], inputs)
 
     def _arriving(
         self, context: JobContext, files: list[str], mapping: SourceMapping, dimension: DimensionMapping
@@ -65,10 +70,11 @@ class IngestDimension(Job):
             raw = reader.parquet(*files) if mapping.format == "parquet" else reader.json(files)
         key = self.contract.keys[0]
         columns = {key: dimension.key, "valid_from": dimension.valid_from, **dimension.columns}
+        columns |= {GONE: f"if({dimension.gone}, true, null)"}
         try:
             with null_on_error(context.spark):
                 mapped = raw.select(*[F.expr(expression).alias(name) for name, expression in columns.items()])
-                arriving = self.contract.select(mapped.withColumns(_open()))
+                arriving = self.contract.select(_emptied(mapped, list(dimension.columns)).withColumns(_open()))
         except AnalysisException as error:
             problem = (error.getMessage() or str(error)).splitlines()[0]
             raise ContractError(f"the mapping of {self.section} does not fit the data: {problem}") from error
@@ -80,27 +86,39 @@ class IngestDimension(Job):
             )
         return arriving
 
-    def _state(self, context: JobContext, arriving: DataFrame) -> str:
+    def _state(self, context: JobContext, inputs: dict[str, Any]) -> str:
         if not context.lakehouse.exists(self.contract.name):
             return MISSING
+        there = self._there(context)
+        return THERE if self._merged(context, there, inputs).exceptAll(there).isEmpty() else STALE
+
+    def _there(self, context: JobContext) -> DataFrame:
+        """What the table holds, in the contract's columns; an older table may lack one."""
         there = context.lakehouse.read(self.contract.name)
-        merged = merge_versions(there, arriving, self.contract.keys[0])
-        return THERE if merged.exceptAll(there).isEmpty() else STALE
+        lacking = {c.name: F.lit(None).cast(c.type) for c in self.contract.columns if c.name not in there.columns}
+        return self.contract.select(there.withColumns(lacking))
+
+    def _merged(self, context: JobContext, there: DataFrame, inputs: dict[str, Any]) -> DataFrame:
+        builds = context.lakehouse.builds(self.contract.name)
+        taken = {date.fromisoformat(b.details["snapshot"]) for _, b in builds if b.details.get("snapshot")}
+        key = self.contract.keys[0]
+        return self.contract.select(merge_versions(there, inputs["arriving"], key, inputs["snapshot"], taken))
 
     def run(self, context: JobContext, options: Namespace, plan: Plan) -> Outcome:
         """Merge the arriving versions and replace the dimension whole."""
-        lakehouse, arriving = context.lakehouse, plan.inputs["arriving"]
+        lakehouse, name, snapshot = context.lakehouse, self.contract.name, plan.inputs["snapshot"]
         lakehouse.create(self.contract)
-        inputs = {self.contract.name: lakehouse.version(self.contract.name)}
-        there = lakehouse.read(self.contract.name, inputs[self.contract.name])
+        inputs = {name: lakehouse.version(name)}
+        build = Build(self.name, inputs=inputs, details={"snapshot": snapshot.isoformat()} if snapshot else {})
         with step(f"{self.name}.merge") as counts:
-            merged = self.contract.select(merge_versions(there, arriving, self.contract.keys[0]))
-            writer = merged.write.format("delta").mode("overwrite")
-            writer.option("userMetadata", Build(self.name, inputs=inputs).to_json()).save(
-                lakehouse.path(self.contract.name)
-            )
-            counts["rows"] = lakehouse.read(self.contract.name).count()
-        return Outcome(f"{counts['rows']} versions", rows_in=arriving.count(), rows_out=counts["rows"], inputs=inputs)
+            merged = self._merged(context, self._there(context), plan.inputs)
+            writer = merged.write.format("delta").mode("overwrite").option("userMetadata", build.to_json())
+            undisturbed(context.spark, lakehouse.path(name), lambda: writer.save(lakehouse.path(name)))
+            written = lakehouse.read(name)
+            counts["rows"], counts["gone"] = written.count(), written.where("gone and valid_to is null").count()
+        arrived = plan.inputs["arriving"].count()
+        message = f"{counts['rows']} versions" + (f", {counts['gone']} gone now" if counts["gone"] else "")
+        return Outcome(message, rows_in=arrived, rows_out=counts["rows"], inputs=inputs)
 
 
 class IngestUsers(IngestDimension):
@@ -119,6 +137,11 @@ class IngestItems(IngestDimension):
     description: ClassVar[str] = "Read a snapshot of items into the dimension 'items', valid from–to."
     contract: ClassVar[TableContract] = ITEMS
     section: ClassVar[str] = "items"
+
+
+def _emptied(mapped: DataFrame, columns: list[str]) -> DataFrame:
+    """What is gone has no attributes: two statements that it is are equal."""
+    return mapped.withColumns({name: F.when(F.col(GONE).isNull(), F.col(name)) for name in columns})
 
 
 def _open() -> dict[str, Column]:

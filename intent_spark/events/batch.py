@@ -1,27 +1,32 @@
-"""A batch: the files of one ingestion, known by their contents, and what its commit says of it."""
+"""A batch: the files of one ingestion, known by their contents, and the commits in which batches were decided."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 from pyspark.sql import functions as F
 
 from intent_spark.events.contract import EVENTS, INGEST_LEDGER
 from intent_spark.events.raw import RawFile
-from intent_spark.lakehouse.lakehouse import Build, Lakehouse
+from intent_spark.lakehouse.lakehouse import Lakehouse
+from intent_spark.lakehouse.turns import Commit, commits
+
+FILES, REPLAY = "files", "replay"
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Files that were never ingested before. The id is their contents' hash, whatever they are called."""
+    """Files that were never ingested before. The id is their contents' hash, whatever they are called.
+
+    ``since`` is the version of events at which they were found to be new.
+    """
 
     source: str
-    format: str
     files: tuple[RawFile, ...]
     learned_at: datetime
+    since: int = -1
 
     @property
     def batch_id(self) -> str:
@@ -33,17 +38,14 @@ class Batch:
         """Data rows in the files."""
         return sum(file.rows for file in self.files)
 
-    def build(self) -> Build:
-        """All that is needed to do this batch again, kept in the commit that appends its events."""
-        files = [asdict(file) for file in self.files]
-        details = {"batch": self.batch_id, "source": self.source, "format": self.format, "files": files}
-        return Build("ingest_events", details=details | {"learned_at": self.learned_at.isoformat()})
+    @property
+    def digests(self) -> set[str]:
+        """The contents of its files."""
+        return {file.digest for file in self.files}
 
-
-def batch_of(details: dict[str, Any]) -> Batch:
-    """The batch that a commit's details describe."""
-    files = tuple(RawFile(**file) for file in details["files"])
-    return Batch(details["source"], details["format"], files, datetime.fromisoformat(details["learned_at"]))
+    def without(self, digests: set[str]) -> Batch:
+        """The batch of the other files."""
+        return replace(self, files=tuple(file for file in self.files if file.digest not in digests))
 
 
 def known_digests(lakehouse: Lakehouse) -> dict[str, str]:
@@ -55,13 +57,23 @@ def known_digests(lakehouse: Lakehouse) -> dict[str, str]:
     return {row["digest"]: row["batch_id"] for row in rows}
 
 
-def unfinished_batches(lakehouse: Lakehouse, done: set[str]) -> list[Batch]:
-    """Batches whose events were appended but whose ledger row was never written, oldest first.
+def decided_since(lakehouse: Lakehouse, version: int) -> list[Commit]:
+    """The commits of events after a version in which a batch or a replay was decided, oldest first."""
+    return [commit for commit in commits(lakehouse, EVENTS.name, version) if "batch" in commit.build.details]
 
-    They are finished as they were begun, with their own files: taken together with newer files they would be another
-    batch, to which the rows already there would seem to be duplicates.
+
+def unfinished(lakehouse: Lakehouse) -> list[Commit]:
+    """Commits whose events were appended but whose ledger row was never written, oldest first.
+
+    What is left to do is all in the commit and in what was staged before it: neither files nor mapping are asked again.
     """
-    if not lakehouse.exists(EVENTS.name):
-        return []
-    found = {build.details["batch"]: batch_of(build.details) for _, build in reversed(lakehouse.builds(EVENTS.name))}
-    return [batch for batch_id, batch in found.items() if batch_id not in done]
+    found = decided_since(lakehouse, -1)
+    if not found or not lakehouse.exists(INGEST_LEDGER.name):
+        return found
+    done = {row[0] for row in lakehouse.read(INGEST_LEDGER.name).select("batch_id").collect()}
+    return [commit for commit in found if commit.build.details["batch"] not in done]
+
+
+def digests_of(commit: Commit) -> set[str]:
+    """The contents of the files that a commit brought."""
+    return {file["digest"] for file in commit.build.details["files"]}

@@ -12,6 +12,10 @@ EVENTS = TableContract(
     keys=("event_id",),
     partition_by=("event_date",),
     checks={"known_event_type": f"event_type in ({', '.join(repr(t) for t in EVENT_TYPES)})"},
+    warnings={
+        "purchase_of_nothing": "event_type <> 'purchase' or quantity > 0",
+        "learned_before_it_happened": "event_time <= ingest_time",
+    },
     columns=(
         Column("event_date", "date", "day of event_time in the shop's time zone", nullable=False),
         Column("event_id", "string", "the source's id, or a hash of its declared columns", nullable=False),
@@ -33,7 +37,7 @@ EVENTS_QUARANTINE = TableContract(
     name="events_quarantine",
     row="one refused raw row",
     written_by="ingest_events",
-    keys=("file", "line"),
+    keys=("batch_id", "file", "line"),
     partition_by=("ingest_date",),
     columns=(
         Column("ingest_date", "date", "day of the ingestion in UTC", nullable=False),
@@ -41,31 +45,40 @@ EVENTS_QUARANTINE = TableContract(
         Column("source", "string", "the source mapping that refused it", nullable=False),
         Column("reason", "string", "why it was refused", nullable=False),
         Column("file", "string", "the file it stands in"),
-        Column("line", "bigint", "its line in a text file, its row in a Parquet file; from 1"),
+        Column("line", "bigint", "its line in a text file, its row in a Parquet or Avro file; from 1"),
         Column("raw", "string", "the line as it was, or the row as JSON"),
+        Column("format", "string", "the format of its file"),
+        Column("layout", "string", "what raw is read by: the header line of a csv file, the schema of a typed one"),
     ),
 )
 
 INGEST_LEDGER = TableContract(
     name="ingest_ledger",
-    row="one ingested batch: read = accepted + duplicate + quarantined",
+    row="one batch, or one replay of refused rows: read + split = accepted + duplicate + quarantined + filtered",
     written_by="ingest_events",
     keys=("batch_id",),
-    checks={"counts_reconcile": "`read` = accepted + duplicate + quarantined"},
+    checks={"counts_reconcile": "`read` + split = accepted + duplicate + quarantined + filtered"},
     columns=(
         Column("batch_id", "string", "hash of the files' contents", nullable=False),
         Column("source", "string", "the source mapping", nullable=False),
-        Column("read", "bigint", "rows in the files", "rows", nullable=False),
-        Column("accepted", "bigint", "rows now in events", "rows", nullable=False),
-        Column("duplicate", "bigint", "rows whose event was there already", "rows", nullable=False),
-        Column("quarantined", "bigint", "rows now in events_quarantine", "rows", nullable=False),
-        Column("days", "map<date,bigint>", "accepted rows by event_date: the days the batch touched"),
+        Column("kind", "string", "files, or replay of rows from the quarantine", nullable=False),
+        Column("format", "string", "the format of the files"),
+        Column(
+            "read", "bigint", "rows in the files; of a replay rows taken from the quarantine", "rows", nullable=False
+        ),
+        Column("split", "bigint", "events beyond the first that the mapping split rows into", "rows", nullable=False),
+        Column("accepted", "bigint", "events now in the table", "rows", nullable=False),
+        Column("duplicate", "bigint", "events that were there already", "rows", nullable=False),
+        Column("quarantined", "bigint", "rows refused; of a replay rows refused again", "rows", nullable=False),
+        Column("filtered", "bigint", "rows that the mapping's filter leaves out", "rows", nullable=False),
+        Column("days", "map<date,bigint>", "accepted events by event_date: the days the batch touched"),
         Column(
             "files",
             "array<struct<path:string,digest:string,rows:bigint>>",
             "the files and their contents' hash",
         ),
+        Column("columns", "map<string,string>", "what the source looked like: its columns and their types"),
         Column("events_version", "bigint", "version of events that first holds the batch"),
-        Column("ingested_at", "timestamp", "when the batch was done"),
+        Column("ingested_at", "timestamp", "when the batch was begun"),
     ),
 )

@@ -1,82 +1,150 @@
-"""Raw rows out of files: text lines or Parquet rows, each with the file and line it stands in."""
+"""Raw rows out of files: text lines or typed rows, each with the file and line it stands in."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
-from pyspark.sql.types import StringType, StructField, StructType
+from pyspark.sql.types import MapType, StructField, StructType
 
-from intent_spark.config.source import SourceMapping
+from intent_spark.config.errors import InputError, UsageError
+from intent_spark.config.source import TYPED_FORMATS, SourceMapping
+from intent_spark.events.kafka import is_kafka, read_offsets
+from intent_spark.lakehouse.causes import java_chain, root_cause
 
-CORRUPT = "_corrupt"
-POSITION = ("_file", "_block", "_row")
-MAX_COLUMNS = 20_000
-OPTIONS = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT}
+# ``_batch`` is the batch in which a replayed row was refused; a row of a file has none yet.
+POSITION = ("_batch", "_file", "_block", "_row")
+BYTE_ORDER_MARK = "\ufeff"
+READERS: dict[str, dict[str, str]] = {"parquet": {"mergeSchema": "true"}, "avro": {}}
 
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file's contents in short: ``digest`` is the same for the same rows, whatever the file is called."""
+    """A file's contents in short: ``digest`` is the same for the same rows, whatever the file is called.
+
+    ``layout`` is what its rows are read by: the header line of a csv file that has one, the schema of a typed file.
+    """
 
     path: str
     digest: str
     rows: int
-    header: str | None
+    layout: str | None
+
+
+@contextmanager
+def readable(paths: Sequence[str]) -> Iterator[None]:
+    """Inside, files that cannot be read end in one sentence.
+
+    Raises:
+        InputError: it names the file, where Spark does.
+        UsageError: they are of a format that needs a jar which was not fetched.
+    """
+    try:
+        yield
+    except (Py4JJavaError, PySparkException) as error:
+        if "find data source: avro" in str(error):
+            raise UsageError("avro files need Spark's module for them: run 'tools/setup.sh avro' once.") from error
+        told = [unquote(text) for text in java_chain(error)]
+        names = (Path(path).name for path in paths)
+        file = next((name for name in names if any(name in text for text in told)), f"of {len(paths)} files")
+        raise InputError(
+            f"input {file}: cannot be read ({root_cause(error)}); fetch it again, or check format and permissions. "
+            "Nothing was written."
+        ) from error
 
 
 def read_raw(spark: SparkSession, paths: list[str], mapping: SourceMapping) -> DataFrame:
-    """All rows of the files, unparsed: ``value`` (a line; for Parquet the row as a struct) and its position.
+    """All rows of the files, unparsed: ``value`` (a line, or a typed row as a struct) and its position.
 
-    ``_row`` counts from 0 within a file's block for Parquet; for text it only rises within a block, see
-    ``number_lines``.
+    ``_row`` counts from 0 within a Parquet file; elsewhere it only rises within a block, see ``number_lines``.
     """
+    if mapping.kafka is not None and all(map(is_kafka, paths)):
+        return read_offsets(spark, mapping.kafka, paths)
     exact = [re.sub(r"([\\\[\]{}*?])", r"\\\1", path) for path in paths]  # a name is no glob
-    if mapping.format == "parquet":
-        frame = spark.read.parquet(*exact)
-        return frame.select(
-            F.struct(*[F.col(f"`{name}`") for name in frame.columns]).alias("value"),
-            F.col("_metadata.file_path").alias("_file"),
-            F.lit(0).cast("bigint").alias("_block"),
-            F.col("_metadata.row_index").alias("_row"),
-        )
-    return spark.read.text(exact).select(
-        F.regexp_replace("value", "^\ufeff", "").alias("value"),
+    if mapping.format in TYPED_FORMATS:
+        frame = spark.read.format(mapping.format).options(**READERS[mapping.format]).load(exact)
+        value = F.struct(*[F.col(f"`{name}`") for name in frame.columns])
+    else:
+        frame = spark.read.text(exact)
+        text = decoded(F.col("value"), mapping)
+        value = F.when(F.startswith(text, F.lit(BYTE_ORDER_MARK)), F.substr(text, F.lit(2))).otherwise(text)
+    is_parquet = mapping.format == "parquet"
+    return frame.select(
+        value.alias("value"),
+        F.lit(None).cast("string").alias("_batch"),
         F.col("_metadata.file_path").alias("_file"),
-        F.col("_metadata.file_block_start").alias("_block"),
-        F.monotonically_increasing_id().alias("_row"),
+        (F.lit(0).cast("bigint") if is_parquet else F.col("_metadata.file_block_start")).alias("_block"),
+        (F.col("_metadata.row_index") if is_parquet else F.monotonically_increasing_id()).alias("_row"),
     )
+
+
+def decoded(text: Column, mapping: SourceMapping) -> Column:
+    """Text whose bytes are in the mapping's encoding."""
+    return text if mapping.text.encoding == "utf-8" else F.decode(text.cast("binary"), mapping.text.encoding)
+
+
+def row_schema(raw: DataFrame) -> StructType:
+    """The columns of typed raw rows."""
+    kind = raw.schema["value"].dataType
+    assert isinstance(kind, StructType)
+    return kind
 
 
 def inspect_files(raw: DataFrame, mapping: SourceMapping) -> list[RawFile]:
-    """Each file's digest, rows and header; one pass over the raw rows, a row a file comes back."""
-    value = F.to_json("value") if mapping.format == "parquet" else F.col("value")
-    has_header = mapping.format == "csv" and mapping.text.header
-    place = F.when(_is_data(mapping), F.struct("_block", "_row"))
-    first = F.min_by("value", place) if has_header else F.lit(None).cast("string")
+    """Each file's digest, rows and layout; one pass over the raw rows, a row a file comes back."""
+    is_typed = mapping.format in TYPED_FORMATS
+    parts = _typed_parts(row_schema(raw)) if is_typed else [F.col("value")]
+    layout = F.lit(row_schema(raw).json()) if is_typed else F.lit(None).cast("string")
+    if has_header(mapping):
+        layout = F.min_by("value", F.when(_is_data(mapping), F.struct("_block", "_row")))
     per_file = raw.groupBy("_file").agg(
-        first.alias("header"),
+        layout.alias("layout"),
         F.count_if(_is_data(mapping)).alias("rows"),
         # Sums of two hashes: the same whatever the order in which the lines are met.
-        F.sum(F.xxhash64(value).cast("decimal(38,0)")).alias("sum64"),
-        F.sum(F.hash(value).cast("bigint")).alias("sum32"),
+        F.sum(F.xxhash64(*parts).cast("decimal(38,0)")).alias("sum64"),
+        F.sum(F.hash(*parts).cast("bigint")).alias("sum32"),
     )
-    return [_raw_file(*row) for row in sorted(per_file.collect())]
+    return [_raw_file(row.asDict(), is_typed) for row in sorted(per_file.collect())]
 
 
-def _raw_file(path: str, header: str | None, rows: int, sum64: object, sum32: object) -> RawFile:
-    data_rows = rows - (1 if header is not None else 0)
-    digest = hashlib.sha256(f"{rows} {sum64} {sum32}".encode()).hexdigest()[:32]
-    return RawFile(path, digest, data_rows, header)
+def _typed_parts(schema: StructType) -> list[Column]:
+    """A row's columns for hashing: each after its place, since a hash passes over nulls; maps as text."""
+    parts: list[Column] = []
+    for place, column in enumerate(schema.fields):
+        value = F.col(f"value.`{column.name}`")
+        parts += [F.lit(place), F.to_json(F.struct(value)) if _holds_map(column) else value]
+    return parts
+
+
+def _holds_map(column: StructField) -> bool:
+    return MapType.typeName() in column.dataType.json()
+
+
+def _raw_file(row: dict[str, Any], is_typed: bool) -> RawFile:
+    layout = row["layout"]
+    contents = (row["rows"], row["sum64"], row["sum32"], layout if is_typed else "")
+    digest = hashlib.sha256(" ".join(map(str, contents)).encode()).hexdigest()[:32]
+    header_lines = 1 if layout is not None and not is_typed else 0
+    return RawFile(row["_file"], digest, row["rows"] - header_lines, layout)
+
+
+def has_header(mapping: SourceMapping) -> bool:
+    """Whether the first line of each file names its columns."""
+    return mapping.format == "csv" and mapping.text.header
 
 
 def _is_data(mapping: SourceMapping) -> Column:
-    return F.lit(True) if mapping.format == "parquet" else F.trim("value") != ""
+    return F.lit(True) if mapping.format in TYPED_FORMATS else F.trim("value") != ""
 
 
 def plain_path(path: str) -> str:
@@ -84,66 +152,21 @@ def plain_path(path: str) -> str:
     return unquote(path).replace("file:///", "file:/")
 
 
-def parse(raw: DataFrame, files: list[RawFile], mapping: SourceMapping) -> DataFrame:
-    """Raw rows with one column for each raw field (text for text formats), ``_raw`` and ``_corrupt``."""
-    if mapping.format == "parquet":
-        extra = [F.lit(False).alias(CORRUPT), F.to_json("value").alias("_raw")]
-        return raw.select("value.*", *POSITION, *extra)
-    data = raw.where(_is_data(mapping))
-    if mapping.format == "jsonl" or not mapping.text.header:
-        return _parse_lines(data, mapping, mapping.text.columns or [])
-    return _parse_by_header(data, files, mapping)
+def data_rows(raw: DataFrame, mapping: SourceMapping) -> DataFrame:
+    """The raw rows without blank lines."""
+    return raw if mapping.format in TYPED_FORMATS else raw.where(_is_data(mapping))
 
 
-def _parse_by_header(data: DataFrame, files: list[RawFile], mapping: SourceMapping) -> DataFrame:
-    """Files with different headers are read each by its own; a missing column is null."""
-    parts = []
-    for header in sorted({file.header for file in files if file.header is not None}):
-        paths = [file.path for file in files if file.header == header]
-        rows = data if len(paths) == len(files) else data.where(F.col("_file").isin(paths))
-        parts.append(_parse_lines(rows.where(F.col("value") != header), mapping, header_columns(header, mapping)))
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole.unionByName(part, allowMissingColumns=True)
-    return whole
-
-
-def header_columns(header: str, mapping: SourceMapping) -> list[str]:
-    """The column names in a header line, each once: blank and repeated ones are named by their place."""
-    delimiter = mapping.text.delimiter
-    fields = header.split() if delimiter == "blanks" else next(csv.reader([header], delimiter=delimiter))
-    names = [name.strip() for name in fields]
-    return [
-        name if name and name not in names[:place] else f"{name or 'column'}_{place + 1}"
-        for place, name in enumerate(names)
-    ]
-
-
-def _parse_lines(data: DataFrame, mapping: SourceMapping, columns: list[str]) -> DataFrame:
-    if mapping.format == "jsonl":
-        schema = StructType([StructField(name, StringType()) for name in [*columns, CORRUPT]])
-        parsed = F.from_json("value", schema, OPTIONS)
-    else:
-        blanks = mapping.text.delimiter == "blanks"
-        separator = " " if blanks else mapping.text.delimiter
-        line = F.trim(F.regexp_replace("value", r"\s+", " ")) if blanks else F.col("value")
-        # Spark's reader does not mark a line of more columns than it has room for: it ends the job.
-        fits = (F.length(line) < MAX_COLUMNS) | (F.size(F.split(line, re.escape(separator))) < MAX_COLUMNS)
-        # By place, so that no name in a header has to be valid in a schema.
-        schema_text = ", ".join([*(f"_{place} string" for place in range(len(columns))), f"{CORRUPT} string"])
-        options = OPTIONS | {"sep": separator, "escape": '"', "maxColumns": str(MAX_COLUMNS)}
-        parsed = F.from_csv(F.when(fits, line), schema_text, options)
-    rows = data.select(parsed.alias("fields"), F.col("value").alias("_raw"), *POSITION)
-    keys = columns if mapping.format == "jsonl" else [f"_{place}" for place in range(len(columns))]
-    named = [F.col(f"fields.`{key}`").alias(name) for key, name in zip(keys, columns, strict=True)]
-    corrupt = F.col("fields").isNull() | F.col(f"fields.{CORRUPT}").isNotNull()
-    return rows.select(*named, *POSITION, "_raw", corrupt.alias(CORRUPT))
+def count_repeated_headers(raw: DataFrame, files: Sequence[RawFile]) -> int:
+    """Header lines beyond the first of each file, as in files that were joined; they are read, and no events."""
+    headers = {file.layout for file in files if file.layout is not None}
+    return raw.where(F.col("value").isin(*headers)).count() - len(files) if headers else 0
 
 
 def number_lines(refused: DataFrame, raw: DataFrame, mapping: SourceMapping) -> DataFrame:
     """Add ``line``, counted from 1 in each file, to the refused rows.
 
-    A text file's blocks are read apart: a line's number is its place in its block and the lines of the blocks before.
+    A file's blocks are read apart: a line's number is its place in its block and the lines of the blocks before.
     """
     if mapping.format == "parquet":
         return refused.withColumn("line", F.col("_row") + 1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
-from functools import reduce
 from typing import Any, ClassVar
 
 from pyspark.sql import DataFrame
@@ -12,14 +13,17 @@ from pyspark.sql import functions as F
 
 from intent_spark.config.errors import ContractError, UsageError
 from intent_spark.config.log import step
-from intent_spark.examples.splits import default_dates, split_dates
+from intent_spark.examples.splits import default_splits, split_dates
 from intent_spark.lakehouse.job import MISSING, STALE, THERE, Job, JobContext, Plan, PlanItem, iso_day, positive
 from intent_spark.lakehouse.job_runs import Outcome
-from intent_spark.lakehouse.labels import label
+from intent_spark.lakehouse.labels import content_digest, labelled_snapshots
 from intent_spark.lakehouse.lakehouse import Build
 from intent_spark.lakehouse.shop import data_range, recorded_shop, touched_days, touched_within
 
 ROWS_PER_FILE = 1_000_000
+# What a rank reads at a time when it shuffles: few enough that its memory holds many from all over the table.
+ROWS_PER_GROUP = 16_384
+GROUP_LIMIT = "parquet.block.row.count.limit"
 TABLE = "examples"
 
 
@@ -34,6 +38,12 @@ class BuildExamples(Job):
         parser.add_argument("--as-of", type=iso_day, help="choose the dates for a model that is to score this day")
         parser.add_argument("--train-as-of", type=iso_day, action="append", help="a training date; repeatable")
         parser.add_argument("--validation-as-of", type=iso_day, help="the validation date")
+        parser.add_argument(
+            "--refit-as-of",
+            type=iso_day,
+            action="append",
+            help="a date for the refit alone, before validation; repeatable",
+        )
         parser.add_argument("--test-as-of", type=iso_day, help="the test date, if examples shall hold it")
         parser.add_argument(
             "--horizon-days", type=positive, help="days after as_of that the label looks at (default: the shop's)"
@@ -65,7 +75,7 @@ class BuildExamples(Job):
             frame = _examples(context, splits, plan.inputs["horizon"], inputs).persist()
             per_split = _counts(frame)
             counts |= {split: row["users"] for split, row in per_split.items()}
-            manifest = plan.inputs["request"] | {"counts": per_split}
+            manifest = plan.inputs["request"] | {"counts": per_split, "content": content_digest(frame)}
             build = Build(
                 self.name,
                 [d.isoformat() for d in sorted(splits)],
@@ -73,7 +83,8 @@ class BuildExamples(Job):
                 plan.inputs["request"]["definition"],
                 manifest,
             )
-            lakehouse.overwrite(_laid_out(frame), TABLE, ("as_of",), build)
+            with _small_row_groups(context):
+                lakehouse.overwrite(_laid_out(frame), TABLE, ("as_of",), build)
             frame.unpersist()
         rows = lakehouse.read(TABLE).count()
         if rows != sum(row["users"] for row in per_split.values()):
@@ -83,23 +94,17 @@ class BuildExamples(Job):
 
 
 def _splits(context: JobContext, options: Namespace, horizon: int) -> dict[date, str]:
-    named = options.train_as_of or options.validation_as_of or options.test_as_of
+    named = options.train_as_of or options.validation_as_of or options.test_as_of or options.refit_as_of
     if bool(options.as_of) == bool(named):
         raise UsageError("say --as-of DAY, or --train-as-of DAY (repeatable) with --validation-as-of DAY.")
     if options.as_of:
         configured = context.settings.examples
-        step_days = configured.step_days or horizon
-        train, validation = default_dates(options.as_of, horizon, step_days, configured.train_dates)
         first, _ = data_range(context.lakehouse)
-        usable = [day for day in train if day > first]
-        if not usable:
-            raise UsageError(
-                f"--as-of {options.as_of} leaves no training date after {first}; ingest earlier days or move it."
-            )
-        return split_dates(usable, validation, None, horizon)
+        return default_splits(options.as_of, first, horizon, configured.step_days, configured.train_dates)
     if not options.validation_as_of:
         raise UsageError("--validation-as-of DAY is missing: early stopping and calibration need it.")
-    return split_dates(options.train_as_of or [], options.validation_as_of, options.test_as_of, horizon)
+    dates = (options.train_as_of or [], options.validation_as_of, options.test_as_of)
+    return split_dates(*dates, horizon, options.refit_as_of or [])
 
 
 def _check_matured(context: JobContext, splits: dict[date, str], horizon: int) -> None:
@@ -142,7 +147,7 @@ def _state(context: JobContext, request: dict[str, Any]) -> str:
     builds = context.lakehouse.builds(TABLE) if context.lakehouse.exists(TABLE) else []
     if not builds:
         return MISSING
-    asked = {key: value for key, value in builds[0][1].details.items() if key != "counts"}
+    asked = {key: value for key, value in builds[0][1].details.items() if key not in ("counts", "content")}
     return THERE if asked == request else STALE
 
 
@@ -152,13 +157,7 @@ def _examples(context: JobContext, splits: dict[date, str], horizon: int, inputs
         lakehouse.read("profiles", inputs["profiles"]),
         lakehouse.read("events", inputs["events"]),
     )
-    parts = [
-        label(profiles.where(F.col("as_of") == F.lit(day)), events, day, horizon, types)
-        .withColumn("split", F.lit(split))
-        .withColumn("weight", F.lit(1.0))
-        for day, split in sorted(splits.items())
-    ]
-    return reduce(DataFrame.unionByName, parts)
+    return labelled_snapshots(profiles, events, splits, horizon, types)
 
 
 def _laid_out(examples: DataFrame) -> DataFrame:
@@ -168,6 +167,16 @@ def _laid_out(examples: DataFrame) -> DataFrame:
     """
     spread = examples.repartition(max(1, examples.count() // ROWS_PER_FILE), "user_id")
     return spread.sortWithinPartitions("as_of", F.xxhash64("user_id"), "user_id")
+
+
+@contextmanager
+def _small_row_groups(context: JobContext) -> Iterator[None]:
+    """Delta takes no such option for one write, but hands the session's settings on to Parquet's writer."""
+    context.spark.conf.set(GROUP_LIMIT, ROWS_PER_GROUP)
+    try:
+        yield
+    finally:
+        context.spark.conf.unset(GROUP_LIMIT)
 
 
 def _counts(examples: DataFrame) -> dict[str, dict[str, Any]]:

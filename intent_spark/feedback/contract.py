@@ -19,7 +19,12 @@ OUTCOMES = TableContract(
         Column("calibrated_intent", "double", "the score after calibration"),
         Column("candidates", "map<string,double>", "each candidate's score after calibration, by its name"),
         Column("label", "int", "1 where the user bought within the horizon"),
-        Column("segment", "string", "new (first event within 30 days), dormant (none within 30 days), or regular"),
+        Column(
+            "segments",
+            "array<string>",
+            "new (first event within 30 days), dormant (none within 30 days) or regular; "
+            "activity by events of 30 days; the category met most, if it is one of the five commonest",
+        ),
     ),
 )
 
@@ -46,6 +51,11 @@ EVALUATIONS = TableContract(
         Column("auc", "double", "area under the ROC curve"),
         Column("pr_auc", "double", "average precision"),
         Column("log_loss", "double", "mean negative log likelihood", "nats"),
+        *(
+            Column(f"{metric}_{end}", "double", f"{end} end of {metric}'s 95 % interval: bootstrap over users")
+            for metric in ("auc", "pr_auc", "log_loss")
+            for end in ("low", "high")
+        ),
         Column("brier", "double", "mean squared error of the probability"),
         Column(
             "calibration_error",

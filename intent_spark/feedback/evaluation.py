@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from pyspark.sql import DataFrame
 
 from intent_spark.config.settings import EvaluationSettings
 from intent_spark.feedback.decision import Decision, decide
-from intent_spark.feedback.outcomes import count_scores
+from intent_spark.feedback.outcomes import ALL, count_scores
 from intent_spark.models.directory import CALIBRATED, TrainedModel
+from intent_spark.models.intervals import Interval, histogram_intervals
 from intent_spark.models.metrics import Metrics, ScoreHistogram, summary
 
 UNCALIBRATED = "champion, uncalibrated"
 LOGISTIC = "logistic"
 CEILING, HIDDEN = "ceiling: events so far", "ceiling: hidden state"
-ALL = "all"
+SEED = 1
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One candidate in one segment: metrics, and of some of them the 95 % interval over users."""
+
+    candidate: str
+    segment: str
+    metrics: Metrics
+    intervals: dict[str, Interval]
 
 
 @dataclass(frozen=True)
@@ -27,12 +39,16 @@ class Evaluation:
     champion: str
     decision: Decision
 
-    def figures(self) -> Iterator[tuple[str, str, Metrics]]:
-        """Candidate, segment and metrics, where a segment has both buyers and others."""
-        for name, segments in self.histograms.items():
-            for part, histogram in segments.items():
+    @cached_property
+    def figures(self) -> list[Figures]:
+        """Every candidate's, where a segment has both buyers and others."""
+        return list(self._figures())
+
+    def _figures(self) -> Iterator[Figures]:
+        for name, parts in self.histograms.items():
+            for part, histogram in parts.items():
                 if histogram.total_positives > 0 and histogram.total_negatives > 0:
-                    yield name, part, summary(histogram)
+                    yield Figures(name, part, summary(histogram), histogram_intervals(histogram, SEED))
 
 
 def evaluate(

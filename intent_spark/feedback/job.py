@@ -14,7 +14,7 @@ from intent_spark.config.errors import ContractError, UsageError
 from intent_spark.config.log import step
 from intent_spark.feedback.contract import EVALUATIONS, OUTCOMES
 from intent_spark.feedback.evaluation import Evaluation, evaluate
-from intent_spark.feedback.outcomes import check_both_outcomes, segment
+from intent_spark.feedback.outcomes import check_both_outcomes, common_categories, segments
 from intent_spark.feedback.page import page
 from intent_spark.lakehouse.files import list_files
 from intent_spark.lakehouse.job import MISSING, STALE, THERE, Job, JobContext, Plan, PlanItem, iso_day
@@ -25,6 +25,8 @@ from intent_spark.lakehouse.shop import data_range, touched_days, touched_within
 from intent_spark.models.directory import load_model
 from intent_spark.reports.evaluation import metric_rows, write
 from intent_spark.reports.table import text_table
+
+INTERVALS = ("auc", "pr_auc", "log_loss")
 
 
 class EvaluateScores(Job):
@@ -109,11 +111,12 @@ def _outcomes(context: JobContext, as_of: date, planned: dict[str, Any], inputs:
     at_date = F.col("as_of") == F.lit(as_of)
     scores = lakehouse.read("scores", inputs["scores"]).where(at_date)
     profiles = lakehouse.read("profiles", inputs["profiles"]).where(at_date)
-    segments = profiles.select("user_id", segment(profiles.columns).alias("segment"))
+    known = segments(profiles.columns, common_categories(profiles))
+    grouped = profiles.select("user_id", known.alias("segments"))
     events = lakehouse.read("events", inputs["events"])
     labelled = label(scores, events, as_of, planned["horizon"], planned["label_event_types"])
-    joined = labelled.join(segments, on="user_id", how="left")
-    return joined.withColumn("segment", F.coalesce("segment", F.lit("regular")))
+    joined = labelled.join(grouped, on="user_id", how="left")
+    return joined.withColumn("segments", F.coalesce("segments", F.array(F.lit("regular"))))
 
 
 def _truth(context: JobContext, folder: str, as_of: date, horizon: int) -> DataFrame:
@@ -126,11 +129,15 @@ def _truth(context: JobContext, folder: str, as_of: date, horizon: int) -> DataF
 
 
 def _record(context: JobContext, result: Evaluation, as_of: date, model_version: str, build: Build) -> None:
-    rows = [
-        (as_of, name, name == result.champion, part, model_version, int(m.users), int(m.positives), m.auc, m.pr_auc,
-         m.log_loss, m.brier, m.calibration_error, result.decision.retrain, result.decision.reasons)
-        for name, part, m in result.figures()
-    ]  # fmt: skip
+    rows = []
+    for told in result.figures:
+        m, found = told.metrics, [told.intervals[name] for name in INTERVALS]
+        ends = [end for one in found for end in (one.low, one.high)]
+        rows.append(
+            (as_of, told.candidate, told.candidate == result.champion, told.segment, model_version, int(m.users),
+             int(m.positives), m.auc, m.pr_auc, m.log_loss, *ends, m.brier, m.calibration_error,
+             result.decision.retrain, result.decision.reasons)
+        )  # fmt: skip
     context.lakehouse.create(EVALUATIONS)
     frame = context.spark.createDataFrame(rows, EVALUATIONS.schema()).coalesce(1)
     context.lakehouse.replace(frame, EVALUATIONS, "as_of", [as_of], build)

@@ -8,14 +8,17 @@ from typing import Any
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from intent_spark.feedback.evaluation import ALL, CEILING, HIDDEN, UNCALIBRATED, Evaluation
+from intent_spark.feedback.evaluation import CEILING, HIDDEN, UNCALIBRATED, Evaluation, Figures
+from intent_spark.feedback.outcomes import ALL
 from intent_spark.lakehouse.lakehouse import Lakehouse
+from intent_spark.lakehouse.quality import gate_history
 from intent_spark.lakehouse.shop import recorded_shop
 from intent_spark.models.directory import TrainedModel
 from intent_spark.models.metrics import ScoreHistogram
 from intent_spark.reports.evaluation import Candidate, EvaluationPage
+from intent_spark.reports.quality_plots import GateDay
 
-SPLITS = ("train", "validation")
+SPLITS = ("train", "refit", "validation")
 NOTES = {
     UNCALIBRATED: "the champion before calibration",
     "blend": "weighted sum of the other candidates' calibrated log odds",
@@ -53,8 +56,22 @@ def page(
         decision={"retrain": result.decision.retrain, "reasons": result.decision.reasons},
         lineage=_lineage(inputs, model),
         stages=stage_rows(lakehouse),
+        intervals=_intervals(result),
+        study=model.study,
         segments=_segments(result),
+        quality=quality(lakehouse),
     )
+
+
+def quality(lakehouse: Lakehouse) -> list[GateDay]:
+    """Every gate of every day as it stands; the source is named where there are several."""
+    rows = gate_history(lakehouse)
+    several = len({row["source"] for row in rows}) > 1
+    return [
+        GateDay(f"{row['gate']} ({row['source']})" if several else row["gate"], row["event_date"], row["value"],
+                row["warn"], row["fail"], row["status"], row["accepted"])
+        for row in rows
+    ]  # fmt: skip
 
 
 def _candidate(name: str, histogram: ScoreHistogram, champion: str) -> Candidate:
@@ -74,17 +91,31 @@ def _history(model: TrainedModel) -> list[dict[str, Any]]:
 
 def _segments(result: Evaluation) -> list[dict[str, Any]]:
     return [
-        {"segment": part, "users": int(m.users), "buyers": int(m.positives), "AUC": m.auc, "log loss": m.log_loss,
-         "calibration error": m.calibration_error}
-        for name, part, m in result.figures()
-        if name == result.champion
+        {"segment": told.segment, "users": int(told.metrics.users), "buyers": int(told.metrics.positives),
+         **_with_interval(told), "calibration error": told.metrics.calibration_error}
+        for told in result.figures
+        if told.candidate == result.champion
     ]  # fmt: skip
+
+
+def _intervals(result: Evaluation) -> list[dict[str, Any]]:
+    return [{"candidate": told.candidate, **_with_interval(told)} for told in result.figures if told.segment == ALL]
+
+
+def _with_interval(told: Figures) -> dict[str, Any]:
+    """Each figure with its interval, unbreakable so that it stays on one line of a narrow window."""
+    labels = {"auc": "AUC", "pr_auc": "PR-AUC", "log_loss": "log loss"}
+    return {
+        labels[name]: f"{one.value:.4f}\u00a0({one.low:.4f}\u00a0to\u00a0{one.high:.4f})"
+        for name, one in told.intervals.items()
+    }
 
 
 def _lineage(inputs: dict[str, int], model: TrainedModel) -> list[dict[str, Any]]:
     lineage, examples = model.manifest["lineage"], model.manifest["examples"]
     rows = [{"table": name, "version": version, "note": "read by this evaluation"} for name, version in inputs.items()]
-    dates = [f"{split} {', '.join(d for d, s in lineage['splits'].items() if s == split)}" for split in SPLITS]
+    by_split = {split: [day for day, of in lineage["splits"].items() if of == split] for split in SPLITS}
+    dates = [f"{split} {', '.join(days)}" for split, days in by_split.items() if days]
     rows.append({"table": "examples", "version": examples["version"], "note": f"training set: {'; '.join(dates)}"})
     trained = [
         {"table": n, "version": v, "note": "read by the training set"} for n, v in lineage["table_versions"].items()

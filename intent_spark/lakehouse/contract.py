@@ -33,7 +33,10 @@ class Column:
 
 @dataclass(frozen=True)
 class TableContract:
-    """One Delta table: what a row is, who writes it, how it is laid out, what always holds."""
+    """One Delta table: what a row is, who writes it, how it is laid out, what always holds and what should.
+
+    A row against one of ``checks`` fails the write; rows against ``warnings`` are written, counted and logged.
+    """
 
     name: str
     row: str
@@ -42,11 +45,16 @@ class TableContract:
     keys: tuple[str, ...]
     partition_by: tuple[str, ...] = ()
     checks: dict[str, str] = field(default_factory=dict)
+    warnings: dict[str, str] = field(default_factory=dict)
     owner: str = "data platform"
 
     def schema(self) -> StructType:
         """The table's schema, keys and dates first as written."""
         return StructType([column.spark_field() for column in self.columns])
+
+    def warning_counts(self) -> list[SparkColumn]:
+        """Aggregates that count the rows against each of ``warnings``, under the warning's name."""
+        return [F.count_if(~F.coalesce(F.expr(rule), F.lit(True))).alias(name) for name, rule in self.warnings.items()]
 
     def select(self, frame: DataFrame) -> DataFrame:
         """Exactly the contract's columns, cast to its types and carrying its metadata.
@@ -73,6 +81,7 @@ def describe(contracts: Iterable[TableContract]) -> str:
 
 def _section(contract: TableContract) -> list[str]:
     lines = [f"## {contract.name}", "", f"One row is {contract.row}. Written by `{contract.written_by}`."]
+    lines += [f"Owner: {contract.owner}."]
     lines += [
         f"Key: {', '.join(contract.keys)}. Partitioned by: {', '.join(contract.partition_by) or 'nothing'}.",
         "",
@@ -80,4 +89,5 @@ def _section(contract: TableContract) -> list[str]:
     lines += ["| column | type | unit | meaning |", "|---|---|---|---|"]
     lines += [f"| `{c.name}` | {c.type} | {c.unit} | {c.meaning} |" for c in contract.columns]
     lines += [f"\nChecked on every write: `{rule}`" for rule in contract.checks.values()]
+    lines += [f"\nWarned of, with the number of rows against it: `{rule}`" for rule in contract.warnings.values()]
     return [*lines, ""]

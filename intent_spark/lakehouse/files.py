@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,3 +77,31 @@ def table_versions(spark: SparkSession, table: str) -> list[int]:
         return []
     names = (str(status.getPath().getName()) for status in file_system.listStatus(path))
     return [int(name[:20]) for name in names if re.fullmatch(r"\d{20}\.json", name)]
+
+
+def remove_folder(spark: SparkSession, folder: str) -> None:
+    """Remove a folder with all in it; one that is not there is no error."""
+    jvm: Any = spark._jvm
+    path = jvm.org.apache.hadoop.fs.Path(folder)
+    path.getFileSystem(spark._jsc.hadoopConfiguration()).delete(path, True)
+
+
+def old_folders(spark: SparkSession, parent: str, hours: int) -> list[str]:
+    """The folders in a folder that were not touched for some hours."""
+    jvm: Any = spark._jvm
+    path = jvm.org.apache.hadoop.fs.Path(parent)
+    file_system = path.getFileSystem(spark._jsc.hadoopConfiguration())
+    if not file_system.exists(path):
+        return []
+    limit = (time.time() - hours * 3600) * 1000
+    return [str(s.getPath().toString()) for s in file_system.listStatus(path) if s.getModificationTime() < limit]
+
+
+def list_folders(spark: SparkSession, path: str) -> list[str]:
+    """The names of the folders in a folder, sorted; none where it is not there."""
+    jvm: Any = spark._jvm
+    folder = jvm.org.apache.hadoop.fs.Path(path)
+    file_system = folder.getFileSystem(spark._jsc.hadoopConfiguration())
+    if not file_system.exists(folder):
+        return []
+    return sorted(str(s.getPath().getName()) for s in file_system.listStatus(folder) if s.isDirectory())

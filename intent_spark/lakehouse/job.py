@@ -31,10 +31,14 @@ class PlanItem:
 
 @dataclass
 class Plan:
-    """What a run would do. ``inputs`` carries what planning found out and the run goes on with."""
+    """What a run would do.
+
+    ``inputs`` carries what planning found out and the run goes on with; ``report`` is shown with the plan.
+    """
 
     items: list[PlanItem] = field(default_factory=list)
     inputs: dict[str, Any] = field(default_factory=dict)
+    report: str = ""
 
     @property
     def todo(self) -> list[PlanItem]:
@@ -65,6 +69,13 @@ class Job(ABC):
     @abstractmethod
     def add_options(self, parser: ArgumentParser) -> None:
         """Declare the job's own options."""
+
+    def check_options(self, options: Namespace) -> None:  # noqa: B027  # most jobs have none that depend on others
+        """Refuse options that do not go together, before anything is started.
+
+        Raises:
+            UsageError: it names them.
+        """
 
     @abstractmethod
     def plan(self, context: JobContext, options: Namespace) -> Plan:

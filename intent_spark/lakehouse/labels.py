@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
+from functools import reduce
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import MapType, StructField
 
 
 def label(
@@ -23,3 +26,37 @@ def label(
     buyers = events.where(inside & F.col("event_type").isin(*event_types)).select("user_id").distinct()
     flagged = profiles.join(buyers.withColumn("label", F.lit(1)), on="user_id", how="left")
     return flagged.withColumn("label", F.coalesce("label", F.lit(0)))
+
+
+def labelled_snapshots(
+    profiles: DataFrame, events: DataFrame, splits: Mapping[date, str], horizon_days: int, event_types: Iterable[str]
+) -> DataFrame:
+    """The profiles of several dates with ``label``, ``split`` and ``weight``: a training set."""
+    types = list(event_types)
+    parts = [
+        label(profiles.where(F.col("as_of") == F.lit(day)), events, day, horizon_days, types)
+        .withColumn("split", F.lit(split))
+        .withColumn("weight", F.lit(1.0))
+        for day, split in sorted(splits.items())
+    ]
+    return reduce(DataFrame.unionByName, parts)
+
+
+def content_digest(frame: DataFrame) -> str:
+    """A digest of a frame's columns and rows, whatever their order: equal for equal training sets.
+
+    Two independent 64-bit hashes of each row are summed, exactly; the sums do not depend on any order.
+    """
+    # Asked for once: a frame's schema is parsed anew each time.
+    fields = sorted(frame.schema.fields, key=lambda field: field.name)
+    columns = [_hashable(field) for field in fields]
+    sums = [F.sum(F.xxhash64(F.lit(seed), *columns).cast("decimal(38,0)")).alias(f"sum{seed}") for seed in (1, 2)]
+    counted = frame.agg(F.count("*").alias("rows"), *sums).collect()[0]
+    types = ",".join(f"{field.name} {field.dataType.simpleString()}" for field in fields)
+    return hashlib.sha256(f"{types}|{counted['rows']}|{counted['sum1']}|{counted['sum2']}".encode()).hexdigest()
+
+
+def _hashable(field: StructField) -> Column:
+    """A map has no order, so it is hashed as its entries by key."""
+    column = F.col(f"`{field.name}`")
+    return F.array_sort(F.map_entries(column)) if isinstance(field.dataType, MapType) else column

@@ -15,15 +15,21 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from intent_spark.config.errors import ContractError, UsageError
+from intent_spark.config.settings import RetentionSettings
+from intent_spark.lakehouse import versions
+from intent_spark.lakehouse.conflicts import retried
 from intent_spark.lakehouse.contract import TableContract
 from intent_spark.lakehouse.files import table_versions
+from intent_spark.lakehouse.versions import undisturbed
 
-# Training sets are pinned by version: a year of log and files must outlive Delta's 30 and 7 days.
-TABLE_PROPERTIES = {
-    "delta.logRetentionDuration": "interval 400 days",
-    "delta.deletedFileRetentionDuration": "interval 400 days",
-    "delta.enableDeletionVectors": "false",
-}
+
+def table_properties(retention: RetentionSettings) -> dict[str, str]:
+    """What every table is made with. Training sets are pinned by version, so Delta's 30 and 7 days are too short."""
+    return {
+        "delta.logRetentionDuration": f"interval {retention.log_days} days",
+        "delta.deletedFileRetentionDuration": f"interval {retention.deleted_files_days} days",
+        "delta.enableDeletionVectors": "false",
+    }
 
 
 @dataclass(frozen=True)
@@ -41,11 +47,18 @@ class Build:
         return json.dumps(self.__dict__, sort_keys=True)
 
 
-class Lakehouse:
-    """The warehouse of one shop: ``<root>/<table>``."""
+def present(versions_of: DataFrame) -> DataFrame:
+    """A dimension without the days on which an entity was gone."""
+    if "gone" not in versions_of.columns:
+        return versions_of
+    return versions_of.where(~F.coalesce("gone", F.lit(False))).drop("gone")
 
-    def __init__(self, spark: SparkSession, root: str) -> None:
-        self.spark = spark
+
+class Lakehouse:
+    """The warehouse of one shop: ``<root>/<table>``; ``retention`` is what tables are created with."""
+
+    def __init__(self, spark: SparkSession, root: str, retention: RetentionSettings | None = None) -> None:
+        self.spark, self.retention = spark, retention or RetentionSettings()
         self.root = root if "://" in root else str(Path(root).resolve())
 
     def path(self, name: str) -> str:
@@ -75,6 +88,14 @@ class Lakehouse:
         newest = history.where(F.col("timestamp") < F.lit(instant)).agg(F.max("version")).collect()[0][0]
         return min(table_versions(self.spark, self.path(name))) if newest is None else int(newest)
 
+    def rows_version(self, name: str) -> int:
+        """The version that last changed a row: compaction and vacuum change none."""
+        return versions.rows_version(self.spark, self.path(name))
+
+    def newest_equal(self, name: str, version: int) -> int:
+        """The newest version that holds the very rows of an earlier one."""
+        return versions.newest_equal(self.spark, self.path(name), version)
+
     def read(self, name: str, version: int | None = None) -> DataFrame:
         """The table, at a version if one is given."""
         reader = self.spark.read.format("delta")
@@ -86,6 +107,9 @@ class Lakehouse:
         Raises:
             ContractError: the table has a column of another type.
         """
+        retried(lambda: self._create(contract, properties))
+
+    def _create(self, contract: TableContract, properties: dict[str, str] | None) -> None:
         if self.exists(contract.name):
             self._add_columns(contract)
             return
@@ -94,7 +118,7 @@ class Lakehouse:
         if contract.partition_by:
             builder = builder.partitionedBy(*contract.partition_by)
         checks = {f"delta.constraints.{name}": rule for name, rule in contract.checks.items()}
-        for key, value in (TABLE_PROPERTIES | checks | (properties or {})).items():
+        for key, value in (table_properties(self.retention) | checks | (properties or {})).items():
             builder = builder.property(key, value)
         builder.execute()
 
@@ -124,7 +148,7 @@ class Lakehouse:
         wanted = ", ".join(f"'{day.isoformat()}'" for day in sorted(days))
         writer = contract.select(frame).write.format("delta").mode("overwrite")
         writer = writer.option("replaceWhere", f"{column} in ({wanted})").option("userMetadata", build.to_json())
-        writer.save(self.path(contract.name))
+        undisturbed(self.spark, self.path(contract.name), lambda: writer.save(self.path(contract.name)))
 
     def drop(self, name: str, column: str, days: Iterable[date]) -> None:
         """Take whole partitions out of the newest version; earlier versions still hold them."""
@@ -134,12 +158,12 @@ class Lakehouse:
         """Replace the whole table, schema included; earlier versions stay readable."""
         if not self.exists(name):
             builder = DeltaTable.createIfNotExists(self.spark).location(self.path(name)).addColumns(frame.schema)
-            for key, value in TABLE_PROPERTIES.items():
+            for key, value in table_properties(self.retention).items():
                 builder = builder.property(key, value)
             builder.partitionedBy(*partition_by).execute()
         writer = frame.write.format("delta").mode("overwrite").partitionBy(*partition_by)
         writer = writer.option("overwriteSchema", "true").option("userMetadata", build.to_json())
-        writer.save(self.path(name))
+        undisturbed(self.spark, self.path(name), lambda: writer.save(self.path(name)))
 
     def append_once(self, frame: DataFrame, contract: TableContract, batch_id: str, build: Build | None = None) -> None:
         """Append; the same batch appended again adds nothing."""
@@ -149,7 +173,7 @@ class Lakehouse:
         writer = writer.option("txnAppId", f"{contract.name}:{batch_id}").option("txnVersion", 0)
         if build:
             writer = writer.option("userMetadata", build.to_json())
-        writer.save(self.path(contract.name))
+        retried(lambda: writer.save(self.path(contract.name)))
 
     def builds(self, name: str) -> list[tuple[int, Build]]:
         """The recorded commits of a table, newest first, as (version, build)."""
@@ -181,8 +205,9 @@ class Lakehouse:
     def as_known_at(self, name: str, day: date, version: int | None = None) -> DataFrame:
         """A dimension's rows as known at the first instant of a day: those that held on the day before.
 
-        A change of that very day may have come in its afternoon.
+        A change of that very day may have come in its afternoon. Who is gone is not among them.
         """
+        rows = present(self.read(name, version))
         begun = F.col("valid_from") < F.lit(day)
         not_ended = F.col("valid_to").isNull() | (F.col("valid_to") >= F.lit(day))
-        return self.read(name, version).where(begun & not_ended)
+        return rows.where(begun & not_ended)

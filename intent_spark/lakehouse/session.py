@@ -20,15 +20,18 @@ DELTA_CONF = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # Raw files come in encodings that Spark would refuse, with characters that do not fit them.
+    "spark.sql.legacy.javaCharsets": "true",
+    "spark.sql.legacy.codingErrorAction": "true",
     # A plan cut in a log line is worth less than the megabytes that a whole one takes with 200 features.
     "spark.sql.debug.maxToStringFields": "25",
 }
 
 
-def delta_jars() -> list[str]:
-    """Delta's two jars as the set-up fetched them; empty where the cluster already has them."""
+def fetched_jars() -> list[str]:
+    """Delta's two jars and those asked for, as the set-up fetched them; empty where the cluster already has them."""
     folder = Path(__file__).resolve().parents[2] / "build" / "jars"
-    return sorted(str(jar) for jar in folder.glob("delta-*.jar"))
+    return sorted(str(jar) for jar in folder.glob("*.jar"))
 
 
 def spark_conf(environment: EnvironmentSettings) -> dict[str, str]:
@@ -41,8 +44,8 @@ def spark_conf(environment: EnvironmentSettings) -> dict[str, str]:
         conf["spark.executor.cores"] = str(environment.executor_cores)
     if environment.python:
         conf["spark.pyspark.python"] = environment.python
-    if delta_jars():
-        conf["spark.jars"] = ",".join(delta_jars())
+    if fetched_jars():
+        conf["spark.jars"] = ",".join(fetched_jars())
     return conf
 
 

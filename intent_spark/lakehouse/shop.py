@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from intent_spark.config.errors import UsageError
@@ -23,6 +24,26 @@ def recorded_shop(lakehouse: Lakehouse) -> ShopSettings:
     properties = lakehouse.properties("events")
     values = {key.removeprefix(SHOP_PREFIX): text for key, text in properties.items() if key.startswith(SHOP_PREFIX)}
     return ShopSettings.model_validate(values)
+
+
+def read_events(lakehouse: Lakehouse, version: int | None = None, known_at: datetime | None = None) -> DataFrame:
+    """The events, at a version if one is given.
+
+    Args:
+        lakehouse: the warehouse.
+        version: of the table ``events``; the newest if not said.
+        known_at: the moment of knowledge, with its zone: only events that had come in before it, by ``ingest_time``.
+
+    Raises:
+        UsageError: nothing was ingested yet, or the moment has no zone.
+    """
+    lakehouse.require("events", "ingest_events")
+    events = lakehouse.read("events", version)
+    if known_at is None:
+        return events
+    if known_at.tzinfo is None:
+        raise UsageError(f"instant {known_at} has no zone; write datetime(2026, 4, 23, tzinfo=UTC).")
+    return events.where(F.col("ingest_time") < F.lit(known_at))
 
 
 def touched_days(lakehouse: Lakehouse) -> dict[date, int]:

@@ -4,6 +4,7 @@
 ``schema.json``       the feature schema
 ``model.json``        the model configuration
 ``candidates.json``   the candidates' names, simplest first, and which is the champion
+``study.json``        the trials of its tuning, if it was tuned
 ``manifest.json``     table version, lineage, counts, seed, ranks and package versions
 ``<candidate>/…``     its own files: what decides its log odds, as its kind wrote them
 ``<candidate>/calibration.json``  the map of its log odds, fitted on validation
@@ -22,7 +23,9 @@ import hashlib
 import json
 import shutil
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +40,11 @@ from intent_spark.models.schema import FeatureSchema
 
 CHECKSUMS, CANDIDATES = "checksums.json", "candidates.json"
 SCHEMA, CONFIG, MANIFEST = "schema.json", "model.json", "manifest.json"
-CALIBRATION, METRICS, HISTORY = "calibration.json", "metrics.json", "history.json"
+CALIBRATION, METRICS, HISTORY, STUDY = "calibration.json", "metrics.json", "history.json", "study.json"
 # A candidate's metrics by stage; the log loss of the last chose the champion.
 CALIBRATED, UNCALIBRATED, CROSS_FITTED = "calibrated", "uncalibrated", "cross_fitted"
 # They tell how good a score is and how long it took to get there, and decide none.
-REPORT_FILES = (METRICS, HISTORY)
+REPORT_FILES = (METRICS, HISTORY, STUDY)
 VERSION_DIGITS = 12
 
 Files = dict[str, bytes]
@@ -60,13 +63,17 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """A model as it lies in its directory; the champion is one of the candidates. ``manifest`` is JSON-able."""
+    """A model as it lies in its directory; the champion is one of the candidates.
+
+    ``manifest`` and ``study``, the trials of its tuning, are JSON-able.
+    """
 
     schema: FeatureSchema
     config: ModelConfig
     candidates: dict[str, Candidate]
     champion: str
     manifest: dict[str, Any]
+    study: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def best(self) -> Candidate:
@@ -123,6 +130,7 @@ def load_model(model_dir: Path) -> TrainedModel:
         candidates={name: _candidate(model_dir, name, names) for name in listed["candidates"]},
         champion=listed["champion"],
         manifest=load_manifest(model_dir),
+        study=_read_json(model_dir / STUDY) if STUDY in names else [],
     )
 
 
@@ -130,6 +138,12 @@ def load_manifest(model_dir: Path) -> dict[str, Any]:
     """What a model was made of; its other files are not looked at."""
     manifest: dict[str, Any] = _read_json(model_dir / MANIFEST)
     return manifest
+
+
+def knows_outcomes_until(lineage: Mapping[str, Any]) -> date:
+    """The day after the last that a label of a model's training or validation looked at, of its manifest's lineage."""
+    newest = max(date.fromisoformat(day) for day, split in lineage["splits"].items() if split != "test")
+    return newest + timedelta(days=int(lineage["horizon_days"]))
 
 
 def content_hash(model_dir: Path) -> str:
@@ -166,6 +180,8 @@ def _files(model: TrainedModel) -> Files:
         CANDIDATES: _json({"champion": model.champion, "candidates": list(model.candidates)}),
         MANIFEST: _json(model.manifest),
     }
+    if model.study:
+        files[STUDY] = _json(model.study)
     for name, candidate in model.candidates.items():
         own = candidate.files | {
             CALIBRATION: _json(candidate.calibration.to_tree()),

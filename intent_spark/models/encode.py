@@ -6,7 +6,7 @@ happened and not the longest user. No loop runs over rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,24 +48,41 @@ class Encoded:
         [k, length] (True where an event is). A row number of -1 gives an empty row: zeros and no event.
         """
         real = rows >= 0
-        starts = np.where(real, self.offsets[rows], 0)
-        sizes = np.where(real, self.offsets[rows + 1] - starts, 0)
+        numeric = np.zeros((len(rows), self.numeric.shape[1]), np.float32)
+        numeric[real] = self.numeric[rows[real]]
+        starts, sizes = np.zeros((2, len(rows)), np.int64)
+        starts[real] = self.offsets[rows[real]]
+        sizes[real] = self.offsets[rows[real] + 1] - starts[real]
         width = int(max(1, sizes.max(initial=0))) if length is None else length
         mask = np.arange(width) < sizes[:, None]
         where = (starts[:, None] + np.arange(width))[mask]
-        batch: Batch = {"numeric": np.where(real[:, None], self.numeric[rows], np.float32(0)), "mask": mask}
+        batch: Batch = {"numeric": numeric, "mask": mask}
         for name, flat in self.sequences.items():
             batch[name] = np.zeros(mask.shape, flat.dtype)
             batch[name][mask] = flat[where]
         return batch
 
+    def select(self, rows: npt.NDArray[np.intp]) -> Encoded:
+        """The rows of these numbers, in this order, ragged still."""
+        sizes = self.offsets[rows + 1] - self.offsets[rows]
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])
+        where = np.repeat(self.offsets[rows] - offsets[:-1], sizes) + np.arange(offsets[-1])
+        flat = {name: values[where] for name, values in self.sequences.items()}
+        return Encoded(self.numeric[rows], flat, offsets)
+
     @classmethod
-    def concat(cls, parts: Sequence[Encoded]) -> Encoded:
-        """One after the other; there must be at least one, all of the same schema."""
+    def concat(cls, parts: list[Encoded]) -> Encoded:
+        """One after the other; there must be at least one, all of the same schema.
+
+        ``parts`` is emptied, and arrays are freed one by one as they are copied: many rows may be in memory once only.
+        """
         sizes = np.concatenate([np.diff(part.offsets) for part in parts])
+        columns = {name: [part.sequences[name] for part in parts] for name in parts[0].sequences}
+        numeric = [part.numeric for part in parts]
+        parts.clear()
         return cls(
-            numeric=np.concatenate([part.numeric for part in parts]),
-            sequences={name: np.concatenate([part.sequences[name] for part in parts]) for name in parts[0].sequences},
+            sequences={name: np.concatenate(columns.pop(name)) for name in list(columns)},
+            numeric=np.concatenate(numeric),
             offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)]),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -62,13 +62,16 @@ class Gbdt:
             raise ContractError(f"The model's trees cannot be read ({error}): train again.") from error
 
 
-def grow_boosters(rows: Labelled, buckets: npt.NDArray[np.uint8], config: ModelConfig) -> Iterator[str]:
+def grow_boosters(
+    rows: Labelled, buckets: npt.NDArray[np.uint8], config: ModelConfig, trees: Sequence[int] = ()
+) -> Iterator[str]:
     """Grow ``gbdt_bag`` boosters, each stopped by an eighth of the users; their texts, the same for the same rows.
 
     Args:
         rows: training rows only.
         buckets: of each row's user [n]: a user's rows are held back together, another eighth for each booster.
         config: sizes, seed and threads.
+        trees: of each booster, where that is known: then all rows are grown on and none is held back.
     """
     import lightgbm
 
@@ -81,6 +84,9 @@ def grow_boosters(rows: Labelled, buckets: npt.NDArray[np.uint8], config: ModelC
     everything = lightgbm.Dataset(rows.inputs, rows.labels, weight=rows.weights, params=common).construct()
     for member in range(config.gbdt_bag):
         parameters = common | _seeds(config.seed + member)
+        if trees:
+            yield lightgbm.train(parameters, everything, trees[member]).model_to_string()
+            continue
         held = buckets % STOPPING_SHARE == member % STOPPING_SHARE
         if len(np.unique(rows.labels[held])) < 2 or len(np.unique(rows.labels[~held])) < 2:
             # Too few users to hold some back: as many trees as need no judge.
@@ -90,6 +96,11 @@ def grow_boosters(rows: Labelled, buckets: npt.NDArray[np.uint8], config: ModelC
         stop = lightgbm.early_stopping(config.gbdt_patience, verbose=False)
         booster = lightgbm.train(parameters, grown, config.gbdt_max_trees, valid_sets=[judge], callbacks=[stop])
         yield booster.model_to_string(num_iteration=booster.best_iteration)
+
+
+def trees_of(files: Mapping[str, bytes]) -> tuple[int, ...]:
+    """How many trees each booster has, of their texts in order of their names."""
+    return tuple(files[name].count(b"\nTree=") for name in sorted(files))
 
 
 def _seeds(seed: int) -> dict[str, Any]:

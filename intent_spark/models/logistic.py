@@ -107,11 +107,16 @@ def pick_logistic(
 
 def mean_log_loss(logits: FloatArray, rows: Labelled, sum_over_ranks: SumOverRanks = one_rank) -> float:
     """Weighted mean log loss over all ranks' rows, from logits: finite where a probability would be 0."""
-    # A diverged network's NaN is the caller's to judge: the loss is NaN then, without a warning.
-    with np.errstate(invalid="ignore"):
-        losses = np.logaddexp(0.0, logits) - rows.labels * logits
+    losses = log_losses(logits, rows.labels)
     loss, weight = sum_over_ranks(np.array([rows.weights @ losses, rows.weights.sum()]))
     return float(loss / weight)
+
+
+def log_losses(logits: FloatArray, labels: FloatArray) -> FloatArray:
+    """Log loss of each row [n]."""
+    # A diverged network's NaN is the caller's to judge: the loss is NaN then, without a warning.
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.logaddexp(0.0, logits) - labels * logits)
 
 
 def _loss_and_gradient(point: FloatArray, inputs: FloatArray, labels: FloatArray, weights: FloatArray) -> FloatArray:

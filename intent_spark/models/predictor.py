@@ -48,7 +48,11 @@ class Predictor:
 
     def predict(self, table: pa.Table) -> Prediction:
         """Score each row of a table that has the schema's columns, in its order."""
-        raw = self._logits(encode_ragged(table, self.model.schema))
+        return self.predict_encoded(encode_ragged(table, self.model.schema))
+
+    def predict_encoded(self, encoded: Encoded) -> Prediction:
+        """Score rows that were encoded by the model's own schema."""
+        raw = self._logits(encoded)
         calibrated = self._calibrated(raw)
         if BLEND in self.model.candidates:
             blend = Blend.from_json(self.model.candidates[BLEND].files[BLEND_FILE])

@@ -6,12 +6,13 @@ import os
 import sys
 import traceback
 from argparse import Namespace
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from intent_spark.config.errors import EXIT_DONE, EXIT_FAILED, IntentSparkError
 from intent_spark.config.loading import load_settings
 from intent_spark.config.log import LOGGER, configure_logging
 from intent_spark.config.settings import Settings
+from intent_spark.lakehouse.causes import root_cause
 from intent_spark.lakehouse.job import Job, JobContext, execute
 from intent_spark.lakehouse.lakehouse import Lakehouse
 from intent_spark.lakehouse.session import spark_session
@@ -38,6 +39,7 @@ def main(job: Job, arguments: list[str] | None = None) -> NoReturn:
 
 def _run(job: Job, arguments: list[str] | None) -> int:
     options = build_parser(job).parse_args(arguments)
+    job.check_options(options)
     settings = load_settings(options.env, options.set)
     context = open_context(settings, options.warehouse, job.name)
     if options.dry_run:
@@ -50,20 +52,19 @@ def _run(job: Job, arguments: list[str] | None) -> int:
 def open_context(settings: Settings, warehouse: str | None, name: str) -> JobContext:
     """A session and a warehouse for a job or a notebook."""
     spark = spark_session(settings.environment, name)
-    return JobContext(settings, spark, Lakehouse(spark, warehouse or settings.warehouse))
+    return JobContext(settings, spark, Lakehouse(spark, warehouse or settings.warehouse, settings.retention))
 
 
 def _show_plan(job: Job, context: JobContext, options: Namespace) -> None:
     plan = job.plan(context, options)
-    lines = [*plan.lines(), f"{job.name}: {len(plan.todo)} of {len(plan.items)} to do; nothing was changed."]
+    report = [plan.report] if plan.report else []
+    lines = [*report, *plan.lines(), f"{job.name}: {len(plan.todo)} of {len(plan.items)} to do; nothing was changed."]
     print("\n".join(lines))  # noqa: T201  # the plan is what the person asked for
 
 
 def _first_line(error: BaseException) -> str:
-    """The cause in one line: Spark wraps what a file or a worker said in many."""
-    text: Any = getattr(error, "java_exception", None) or error
-    lines = [line.strip() for line in str(text).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'} (INTENT_SPARK_TRACE=1 shows the trace)"
+    """The cause in one line."""
+    return f"{type(error).__name__}: {root_cause(error)} (INTENT_SPARK_TRACE=1 shows the trace)"
 
 
 def _leave(code: int) -> NoReturn:

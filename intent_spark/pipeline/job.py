@@ -16,7 +16,7 @@ from intent_spark.config.source import FORMATS, SourceMapping
 from intent_spark.dimensions.job import IngestItems, IngestUsers
 from intent_spark.events.job import IngestEvents
 from intent_spark.examples.job import BuildExamples
-from intent_spark.examples.splits import default_dates
+from intent_spark.examples.splits import default_splits
 from intent_spark.feedback.job import EvaluateScores
 from intent_spark.lakehouse.job import MISSING, THERE, Job, JobContext, Plan, PlanItem, execute, iso_day, positive
 from intent_spark.lakehouse.job_runs import Outcome
@@ -118,8 +118,7 @@ def _profile_words(context: JobContext, as_of: date) -> list[str]:
     if _needs_training(context, as_of):
         horizon = recorded_shop(context.lakehouse).horizon_days
         examples = context.settings.examples
-        train, validation = default_dates(as_of, horizon, examples.step_days or horizon, examples.train_dates)
-        wanted |= {validation, *(day for day in train if day > first)}
+        wanted |= set(default_splits(as_of, first, horizon, examples.step_days, examples.train_dates))
     return [word for day in sorted(wanted) for word in ("--as-of", day.isoformat())]
 
 

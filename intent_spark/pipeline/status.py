@@ -9,15 +9,16 @@ from typing import Any, ClassVar
 
 from pyspark.sql import functions as F
 
-from intent_spark.config.errors import UsageError
 from intent_spark.lakehouse.job import MISSING, Job, JobContext, Plan, PlanItem
 from intent_spark.lakehouse.job_runs import Outcome
-from intent_spark.models.registry import champion
+from intent_spark.lakehouse.quality import failed_gates
+from intent_spark.models.registry import read_aliases
 from intent_spark.reports.table import text_table
 
 DAY_COLUMNS = {
     "events": "event_date",
     "events_quarantine": "ingest_date",
+    "day_figures": "event_date",
     "user_days": "event_date",
     "profile_states": "as_of",
     "profiles": "as_of",
@@ -49,7 +50,8 @@ class ShowStatus(Job):
             _table_row(context, name, column) for name, column in DAY_COLUMNS.items() if context.lakehouse.exists(name)
         ]
         model = _live_model(context)
-        print(f"{text_table(tables)}\n\n{text_table(_run_rows(context))}\n\nlive model: {model}")  # noqa: T201
+        shown = [text_table(tables), text_table(_run_rows(context)), *_waiting(context), f"live model: {model}"]
+        print("\n\n".join(shown))  # noqa: T201  # the tables are what the person asked for
         return Outcome(f"{len(tables)} tables; live model: {model}")
 
 
@@ -85,8 +87,13 @@ def _run_rows(context: JobContext) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def _waiting(context: JobContext) -> list[str]:
+    """The failed quality gates that keep their days out of the profiles."""
+    failed = failed_gates(context.lakehouse)
+    return ["\n".join(["failed quality gates:", *(f"  {gate.describe()}" for gate in failed)])] if failed else []
+
+
 def _live_model(context: JobContext) -> str:
-    try:
-        return champion(Path(context.lakehouse.path("models"))).name
-    except UsageError:
-        return "none"
+    aliases = read_aliases(Path(context.lakehouse.path("models")))
+    waiting = f"; challenger: {aliases.challenger}" if aliases.challenger else ""
+    return f"{aliases.champion or 'none'}{waiting}"

@@ -135,14 +135,20 @@ def _without_prose(tree: Any) -> Any:
 
 
 def kept_in_days(features: FeaturesConfig) -> dict[str, str]:
-    """What ``user_days`` must hold: each column's definition, hashed."""
-    kept = {p.name: _hash(p.definition) for p in all_partials(features)}
-    return kept | ({"last_events": _hash(features.sequence.length)} if features.sequence else {})
+    """What ``user_days`` must hold: each column's definition, hashed with what is said of all events."""
+    kept: dict[str, Any] = {p.name: p.definition for p in all_partials(features)}
+    kept |= {"last_events": features.sequence.length} if features.sequence else {}
+    return {name: _hash([definition, _rules(features)]) for name, definition in kept.items()}
 
 
 def sequence_hash(features: FeaturesConfig) -> str:
-    """Changes when the last events do."""
-    return _hash(features.sequence.model_dump() if features.sequence else None)
+    """Changes when the last events do, or what is said of all events."""
+    return _hash([features.sequence.model_dump() if features.sequence else None, _rules(features)])
+
+
+def _rules(features: FeaturesConfig) -> list[Any]:
+    """What is said of all events: how many of a day count, and what is taken for an item that is not known."""
+    return [features.daily_cap, features.unknown_item]
 
 
 def feature_hashes(features: FeaturesConfig) -> dict[str, str]:
@@ -151,7 +157,7 @@ def feature_hashes(features: FeaturesConfig) -> dict[str, str]:
     declared = [*features.windowed, *features.derived, *features.user]
     titles = {id(d): d.title if isinstance(d, WindowedFeature) else d.name for d in declared}
     hashes = {titles[id(d)]: _hash(_without_prose(d.model_dump(mode="json"))) for d in declared}
-    return hashes | {"sequence": sequence_hash(features)}
+    return hashes | {"sequence": sequence_hash(features), "daily_cap, unknown_item": _hash(_rules(features))}
 
 
 def _hash(value: Any) -> str:

@@ -68,13 +68,11 @@ def known_at(as_of: date | str, instant: datetime, warehouse: str = "warehouse")
     Raises:
         UsageError: the instant has no zone.
     """
-    if instant.tzinfo is None:
-        raise UsageError(f"instant {instant} has no zone; write datetime(2026, 4, 23, tzinfo=UTC).")
     features = load_settings().features
     tables, day = _tables(warehouse, features, instant), _day(as_of)
-    before = (F.col("event_date") < F.lit(day)) & (F.col("ingest_time") < F.lit(instant))
+    events = tables.events(known_at=instant).where(F.col("event_date") < F.lit(day))
     way = find_way(Slots(features), day, None)
-    state = build_state(EventDays(tables.events().where(before)), features, way, tables.zone)
+    state = build_state(EventDays(events), features, way, tables.zone)
     return profiles_contract(features).select(profiles_of(state, tables.users(day), features, day, tables.zone))
 
 
@@ -112,7 +110,7 @@ def explain(user: str, as_of: date | str, warehouse: str = "warehouse") -> pd.Da
     values = profile.first()
     if values is None:
         raise UsageError(f"user {user} has no event before {day} in warehouse {tables.lakehouse.root}.")
-    mine = tables.events().where((F.col("user_id") == user) & (F.col("event_date") < F.lit(day)))
+    mine = tables.events(only=(F.col("user_id") == user) & (F.col("event_date") < F.lit(day)))
     counted = _counted(mine, features)
     rows = [
         _windowed(feature, window, name, values, counted[feature.title], day)
@@ -160,7 +158,7 @@ def _told(row: Row) -> str:
 
 
 def _state(tables: ProfileTables, users: Sequence[str], as_of: date) -> DataFrame:
-    mine = tables.events().where(F.col("user_id").isin(*users) & (F.col("event_date") < F.lit(as_of)))
+    mine = tables.events(only=F.col("user_id").isin(*users) & (F.col("event_date") < F.lit(as_of)))
     return build_state(EventDays(mine), tables.features, find_way(Slots(tables.features), as_of, None), tables.zone)
 
 

@@ -24,6 +24,7 @@ from intent_spark.lakehouse.job import (
 )
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.lakehouse import Build
+from intent_spark.lakehouse.quality import check_gates
 from intent_spark.lakehouse.shop import data_range, event_rows, touched_days
 from intent_spark.profiles.contract import definition_hash, feature_hashes
 from intent_spark.profiles.declarations import check_declarations
@@ -76,6 +77,7 @@ class BuildProfiles(Job):
         check_declarations(context.spark, features)
         wanted = _wanted_dates(options)
         _check_dates(context, wanted)
+        check_gates(lakehouse, max(wanted))
         touched = touched_days(lakehouse)
         days = day_items(context, touched, max(wanted))
         snapshots = snapshot_items(context, touched, wanted)
@@ -148,7 +150,8 @@ def _input_versions(context: JobContext, plan: Plan) -> dict[str, int]:
     if reads_items(context.settings.features):
         lakehouse.require("items", "ingest_items")
     dimensions = ["users"] + (["items"] if reads_items(context.settings.features) else [])
-    return {"events": plan.inputs["events"]} | {t: lakehouse.version(t) for t in dimensions if lakehouse.exists(t)}
+    events = lakehouse.newest_equal("events", plan.inputs["events"])
+    return {"events": events} | {t: lakehouse.version(t) for t in dimensions if lakehouse.exists(t)}
 
 
 def _told(days: dict[date, PlanItem], needed: list[date]) -> list[PlanItem]:
@@ -193,6 +196,8 @@ def _build_days(
         with step("build_profiles.user_days", **fields) as counts:
             files = -(-max(rows.get(day, 0) for day in chunk) // rows_per_file)
             counts["events"], counts["rows"] = tables.write_days(chunk, max(files, 1))
+            if reads_items(tables.features):
+                counts["unknown_items"] = tables.unknown_items(chunk)
             total += counts["events"]
     return total, [{"strategy": DAYS, "rows": total, "seconds": time.monotonic() - started}] if days else []
 
@@ -223,6 +228,8 @@ def _build_snapshot(tables: ProfileTables, snapshot: Snapshot, spent: list[Cost]
             tables.write_state(snapshot)
         cost: Cost = {"strategy": snapshot.strategy, "rows": reads.rows, "seconds": time.monotonic() - started}
         counts["rows"] = tables.write_profiles(as_of, [*spent, cost])
+        if tables.features.user:
+            counts["unknown_users"] = tables.unknown_users(as_of)
     return int(counts["rows"])
 
 

@@ -43,12 +43,12 @@ def snapshot_items(context: JobContext, touched: dict[date, int], wanted: list[d
     """The snapshots: stale where events of their days came in since, declarations differ or the users have changed."""
     features, lakehouse = context.settings.features, context.lakehouse
     builds = lakehouse.newest_builds(PROFILES)
-    users = lakehouse.version("users") if lakehouse.exists("users") else None
+    users = lakehouse.rows_version("users") if lakehouse.exists("users") else -1
     items = {}
     for as_of in wanted:
         version, build = touched_within(touched, BEGINNING, as_of), builds.get(as_of.isoformat())
         item = _snapshot_item(f"profiles {as_of}", build, version, features)
-        if item.state == THERE and build and build.inputs.get("users") != users:
+        if item.state == THERE and build and build.inputs.get("users", -1) < users:
             item = PlanItem(item.what, STALE, "the users have changed")
         items[as_of] = item
     return items

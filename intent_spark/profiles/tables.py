@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from intent_spark.config.features import FeaturesConfig
-from intent_spark.lakehouse.lakehouse import Build, Lakehouse
-from intent_spark.lakehouse.shop import event_rows, recorded_shop
+from intent_spark.lakehouse.lakehouse import Build, Lakehouse, present
+from intent_spark.lakehouse.quality import days_to_cap
+from intent_spark.lakehouse.shop import event_rows, read_events, recorded_shop, touched_days
+from intent_spark.profiles.capped import capped
 from intent_spark.profiles.contract import (
     definition_hash,
     feature_hashes,
@@ -27,7 +29,7 @@ from intent_spark.profiles.planner import Holdings, Size, Snapshot, judge_states
 from intent_spark.profiles.profile import profiles_of
 from intent_spark.profiles.slots import Slots
 from intent_spark.profiles.state import build_state
-from intent_spark.profiles.user_days import reads_items, user_days, with_items
+from intent_spark.profiles.user_days import reads_items, user_days, with_items, without_known_item
 
 JOB = "build_profiles"
 # What a strategy read and took: {"strategy": …, "rows": …, "seconds": …}.
@@ -42,12 +44,26 @@ class ProfileTables:
         self.zone = recorded_shop(lakehouse).time_zone
         self.profiles = replace(profiles_contract(features), name=profiles)
 
-    def events(self) -> DataFrame:
-        """The events, with their items' columns where a declaration reads them."""
-        events = self.lakehouse.read("events", self.inputs["events"])
+    def events(
+        self, days: Collection[date] | None = None, known_at: datetime | None = None, only: Column | None = None
+    ) -> DataFrame:
+        """The events that features count, with their items' columns where a declaration reads them.
+
+        Args:
+            days: only of these days.
+            known_at: only what had come in by then: what is not known cannot be counted against the cap.
+            only: only such events, of whole days of their users.
+        """
+        events, cap = read_events(self.lakehouse, self.inputs["events"], known_at), self.features.daily_cap
+        events = events if days is None else events.where(F.col("event_date").isin(list(days)))
+        events = events if only is None else events.where(only)
+        if cap is not None:
+            suspected = days_to_cap(self.lakehouse, touched_days(self.lakehouse) if days is None else days, cap)
+            events = capped(events, cap, suspected)
         if not reads_items(self.features):
             return events
-        return with_items(events, self.lakehouse.read("items", self.inputs["items"]))
+        items = present(self.lakehouse.read("items", self.inputs["items"]))
+        return with_items(events, items, self.features.unknown_item)
 
     def create(self) -> None:
         """Make the tables that are missing, before anything is built side by side."""
@@ -58,7 +74,7 @@ class ProfileTables:
         """Replace some days of ``user_days``, each in so many files; gives rows read and rows written."""
         contract, lakehouse = user_days_contract(self.features), self.lakehouse
         lakehouse.create(contract)
-        events = self.events().where(F.col("event_date").isin(days))
+        events = self.events(days)
         place = F.pmod(F.xxhash64("user_id"), F.lit(files))
         built = user_days(events, self.features).repartition("event_date", place).sortWithinPartitions("user_id")
         build = Build(JOB, [d.isoformat() for d in days], self.inputs, details={"columns": kept_in_days(self.features)})
@@ -106,6 +122,18 @@ class ProfileTables:
         if old:
             self.lakehouse.drop("profile_states", "as_of", old)
         return len(old)
+
+    def unknown_users(self, as_of: date) -> int:
+        """How many profiles are of users who are not in ``users`` at the date: they have the declared defaults."""
+        profiles = self.lakehouse.read(self.profiles.name).where(F.col("as_of") == F.lit(as_of))
+        users = self.users(as_of)
+        return profiles.count() if users is None else profiles.join(users, on="user_id", how="left_anti").count()
+
+    def unknown_items(self, days: list[date]) -> int:
+        """How many events of some days name an item that was not in ``items`` on its day."""
+        items = present(self.lakehouse.read("items", self.inputs["items"]))
+        events = self.lakehouse.read("events", self.inputs["events"]).where(F.col("event_date").isin(days))
+        return without_known_item(events, items).count()
 
     def users(self, as_of: date) -> DataFrame | None:
         """The users' attributes as they were at a date; None where the shop has none."""

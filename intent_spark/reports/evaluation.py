@@ -15,6 +15,7 @@ from intent_spark.models import metrics
 from intent_spark.models.metrics import Metrics, ScoreHistogram
 from intent_spark.reports import plots
 from intent_spark.reports.page import fill, write_page
+from intent_spark.reports.quality_plots import GateDay, by_gate, gates_by_day
 from intent_spark.reports.table import Table, format_cell, table
 
 FILE_NAME = "index.html"
@@ -40,8 +41,9 @@ class EvaluationPage:
     """All that the page shows.
 
     The first candidate is the one under evaluation: cards, captions and detail tables are about it. The first
-    ceiling is the one it is measured against. Rows of ``lineage``, ``stages`` and ``segments`` are shown as
-    they are; ``training_history`` needs ``epoch`` and any of ``train_loss`` and ``validation_loss``.
+    ceiling is the one it is measured against. Rows of ``lineage``, ``stages``, ``segments`` and
+    ``intervals`` are shown as they are; ``training_history`` needs ``epoch`` and any of ``train_loss`` and
+    ``validation_loss``.
     """
 
     title: str
@@ -56,6 +58,9 @@ class EvaluationPage:
     lineage: list[dict[str, Any]]
     stages: list[dict[str, Any]]
     segments: list[dict[str, Any]] = field(default_factory=list)
+    intervals: list[dict[str, Any]] = field(default_factory=list)
+    study: list[dict[str, Any]] = field(default_factory=list)
+    quality: list[GateDay] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Refuse a page without candidates or with two of one name."""
@@ -152,6 +157,10 @@ def _plots(page: EvaluationPage) -> list[Plot]:
     if page.training_history:
         curves = plots.training_curves(page.training_history)
         shown.append(_plot("training", "Training", curves, _training_caption(page)))
+    if page.study:
+        shown.append(_plot("tuning", "Tuning", plots.tuning(page.study), _tuning_caption(page.study)))
+    if by_gate(page.quality):
+        shown.append(_plot("quality", "Quality gates", gates_by_day(page.quality), _quality_caption(page)))
     return shown
 
 
@@ -219,13 +228,33 @@ def _training_caption(page: EvaluationPage) -> str:
     )
 
 
+def _tuning_caption(study: Sequence[Mapping[str, Any]]) -> str:
+    given_up = sum(row.get("loss") is None for row in study)
+    return (
+        f"{len(study)} trials of settings on validation, of which {given_up} were given up early or failed; lower is "
+        "better. The model was trained with the settings of the best."
+    )
+
+
+def _quality_caption(page: EvaluationPage) -> str:
+    failed = [d for d in page.quality if d.status == "fail"]
+    accepted = sum(d.accepted for d in failed)
+    told = f"{len(failed)} failed, {accepted} of them accepted by somebody (ringed)" if failed else "None failed"
+    return (
+        "What ingestion measured of each day's events, by gate; the dashed lines are the declared limits, and a day "
+        f"above the red one is kept out of the profiles until somebody accepts it. {told}."
+    )
+
+
 def _details(page: EvaluationPage) -> list[tuple[str, str, Table]]:
     """Heading, explanation and table of each section that has rows."""
     name, histogram = page.candidates[0].name, page.candidates[0].histogram
     sections: list[tuple[str, str, Sequence[Mapping[str, Any]]]] = [
         ("Lift by decile", f"“{name}”; tied scores are split in proportion.", _lift_rows(histogram)),
         ("Calibration", f"“{name}” in ten equal groups, with 95% intervals.", _reliability_rows(histogram)),
-        ("Segments", "The same scores within groups of users.", page.segments),
+        ("Intervals", "95% intervals: the users were drawn anew 400 times.", page.intervals),
+        ("Segments", f"“{name}” within groups of users, with 95% intervals.", page.segments),
+        ("Trials", "Settings that tuning tried, in its order.", page.study),
         ("Stages", "Rows and seconds of the jobs that led here.", page.stages),
         ("Lineage", "The table versions that this evaluation has read.", page.lineage),
     ]

@@ -170,6 +170,23 @@ def training_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
+def tuning(study: Sequence[Mapping[str, Any]]) -> Figure:
+    """Each trial's loss and the lowest until then; trials given up or failed are marked where they stand."""
+    with _styled() as (figure, (axes,)):
+        ended = [(row["trial"], row["loss"]) for row in study if row.get("loss") is not None]
+        if ended:
+            numbers, losses = zip(*ended, strict=True)
+            axes.plot(numbers, losses, "o", color=COLOURS[4], markersize=4, label="a trial")
+            best = np.minimum.accumulate(losses)
+            axes.step(numbers, best, where="post", color=COLOURS[0], label="the best until then")
+        cut = [row["trial"] for row in study if row.get("loss") is None]
+        axes.plot(cut, [0.02] * len(cut), "x", color=COLOURS[1], transform=axes.get_xaxis_transform(), label="given up")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set(xlabel="trial", ylabel="cross-fitted log loss of the champion")
+        _legend(figure, axes)
+    return figure
+
+
 def best_epoch(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The row of the first epoch with the lowest validation loss, None if no epoch was validated."""
     validated = [row for row in history if row.get("validation_loss") is not None]

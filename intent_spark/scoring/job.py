@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from intent_spark.config.log import step
 from intent_spark.lakehouse.job import MISSING, STALE, THERE, Job, JobContext, Plan, PlanItem, iso_day
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.lakehouse import Build
-from intent_spark.models.directory import TrainedModel, load_model
+from intent_spark.models.directory import TrainedModel, knows_outcomes_until, load_model
 from intent_spark.models.registry import champion
 from intent_spark.scoring.contract import SCORES
 from intent_spark.scoring.intent_udf import intent_udf, score_columns
@@ -46,7 +46,7 @@ class ScoreUsers(Job):
             self.name, [options.as_of.isoformat()], built.inputs, built.definition, {"model": model_dir.name}
         )
         there = context.lakehouse.newest_builds(SCORES.name).get(options.as_of.isoformat())
-        knows_until = _knows_outcomes_until(model)
+        knows_until = knows_outcomes_until(model.manifest["lineage"])
         if knows_until > options.as_of and not there:
             raise ContractError(
                 f"the live model {model_dir.name} knows what users did until {knows_until}: it cannot be asked "
@@ -74,13 +74,6 @@ class ScoreUsers(Job):
             raise RuntimeError(f"{counts['profiles']} profiles gave {counts['scores']} scores")
         message = f"{counts['scores']} users scored by model {plan.inputs['model_dir'].name}"
         return Outcome(message, counts["profiles"], counts["scores"], {"profiles": version})
-
-
-def _knows_outcomes_until(model: TrainedModel) -> date:
-    """The day after the last that a label of its training or validation looked at."""
-    lineage = model.manifest["lineage"]
-    newest = max(date.fromisoformat(day) for day, split in lineage["splits"].items() if split != "test")
-    return newest + timedelta(days=int(lineage["horizon_days"]))
 
 
 def _check_definition(model: TrainedModel, built: Build) -> None:

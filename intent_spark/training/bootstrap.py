@@ -7,8 +7,10 @@ the worker's directory are added. Only the standard library is used at the top o
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,3 +27,9 @@ def run_entry(entry: str, payload: str, driver_path: list[str]) -> Any:
     sys.path += [path for path in (*archives, *driver_path) if path not in known and Path(path).exists()]
     module, function = entry.split(":")
     return getattr(importlib.import_module(module), function)(payload)
+
+
+def end_with_parent(by: signal.Signals) -> None:
+    """Let the kernel send this process a signal when the thread that started it ends (Linux: prctl)."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, int(by))

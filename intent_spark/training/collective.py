@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from intent_spark.config.training import HorovodSettings
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -30,6 +33,9 @@ class Collective(Protocol):
     def sum_gradients(self, gradients: list[Any]) -> list[Any]:
         """Tensors and slices, summed over ranks, as they come in a traced function."""
 
+    def sum_tensor(self, tensor: Any) -> Any:
+        """A tensor summed over ranks in a traced function, in its full precision."""
+
 
 class OneRank:
     """Training in one process, without Horovod."""
@@ -48,16 +54,24 @@ class OneRank:
         """The gradients themselves."""
         return gradients
 
+    def sum_tensor(self, tensor: Any) -> Any:
+        """The tensor itself."""
+        return tensor
+
 
 class HorovodRanks:
-    """Training over Horovod (Gloo or NCCL); ``hvd.init`` is called here."""
+    """Training over Horovod (Gloo or NCCL)."""
 
-    def __init__(self) -> None:
-        """Join the other ranks; blocks until all are there."""
+    def __init__(self, settings: HorovodSettings) -> None:
+        """Join the other ranks with these settings; blocks until all are there."""
+        # Read by Horovod's own threads as it starts, however this process was started.
+        os.environ.update(settings.environment())
         import horovod.tensorflow as hvd
 
-        hvd.init()
+        if not hvd.is_initialized():
+            hvd.init()
         self._hvd = hvd
+        self._compression = hvd.Compression.fp16 if settings.fp16 else hvd.Compression.none
         self.rank: int = hvd.rank()
         self.size: int = hvd.size()
 
@@ -76,4 +90,9 @@ class HorovodRanks:
         One all-reduce for each, which Horovod fuses, and starts while the others are still being computed. Slices
         are gathered: a table's row has as many of them as ranks touched it.
         """
-        return [self._hvd.allreduce(gradient, op=self._hvd.Sum) for gradient in gradients]
+        told = {"op": self._hvd.Sum, "compression": self._compression}
+        return [self._hvd.allreduce(gradient, **told) for gradient in gradients]
+
+    def sum_tensor(self, tensor: Any) -> Any:
+        """One all-reduce."""
+        return self._hvd.allreduce(tensor, op=self._hvd.Sum)

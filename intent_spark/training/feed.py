@@ -1,35 +1,36 @@
 """Examples for one rank, straight from the Delta table's Parquet files at a pinned version.
 
-The files' row groups, in the order of their paths, are one long line of rows; each rank takes its own
-contiguous share of a split. Shares differ by at most one row and every row is in exactly one of them,
-whatever the number of files, row groups, rows and ranks. Nothing passes through Spark's driver.
+Row groups are decoded a few thousand rows at a time and encoded at once, so what is in memory is encoded rows. Nothing
+passes through Spark's driver.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from intent_spark.models.encode import Array, Batch, Encoded, encode_ragged, stable_hash
-from intent_spark.models.logistic import Labelled, SumOverRanks, one_rank
+from intent_spark.models.logistic import FloatArray, Labelled, SumOverRanks, one_rank
 from intent_spark.models.schema import FeatureSchema
+from intent_spark.training.windows import Piece
 
 LABEL, WEIGHT, SPLIT, USER = "label", "weight", "split", "user_id"
 BUCKETS = 256
+# One split, or the rows of several as if they were one.
+Splits = str | tuple[str, ...]
+# Rows that are decoded at a time.
+READ_ROWS = 8192
 
-
-@dataclass(frozen=True)
-class Slice:
-    """Rows ``start`` (included) to ``stop`` (not) of a split within one row group."""
-
-    group: int
-    start: int
-    stop: int
+Scorer = Callable[[Encoded], FloatArray]
+# A row group's labels [n] and the number of its first row among all ranks' rows → places of the rows that are fed.
+Keep = Callable[[FloatArray, int], npt.NDArray[np.intp]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +54,50 @@ class Share:
         """The numeric inputs with labels and weights, for logistic regression."""
         return Labelled(self.encoded.numeric, self.labels, self.weights)
 
+    def held(self) -> Share:
+        """The rows themselves."""
+        return self
+
+    def score(self, scorer: Scorer) -> FloatArray:
+        """The scorer's log odds float64 [n]."""
+        return scorer(self.encoded)
+
+    def select(self, rows: npt.NDArray[np.intp]) -> Share:
+        """The rows of these numbers, in this order."""
+        return Share(self.encoded.select(rows), self.labels[rows], self.weights[rows], self.buckets[rows])
+
+    @classmethod
+    def concat(cls, parts: list[Share]) -> Share:
+        """One after the other; ``parts`` is emptied, as by :meth:`Encoded.concat`."""
+        encoded = [part.encoded for part in parts]
+        labels, weights, buckets = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "weights", "buckets")
+        )
+        parts.clear()
+        return cls(Encoded.concat(encoded), labels, weights, buckets)
+
+
+class Judged(Protocol):
+    """Rows that scores are judged on: a share in memory, or one that is read anew for each scorer."""
+
+    @property
+    def labels(self) -> npt.NDArray[np.float64]:
+        """Labels [n]."""
+
+    @property
+    def weights(self) -> npt.NDArray[np.float64]:
+        """Weights [n]."""
+
+    @property
+    def buckets(self) -> npt.NDArray[np.uint8]:
+        """Hashes of the rows' users [n]."""
+
+    def held(self) -> Share:
+        """These rows in memory, or as many of them as may be there at a time."""
+
+    def score(self, scorer: Scorer) -> FloatArray:
+        """Log odds float64 [n] of all rows."""
+
 
 class ExampleTable:
     """One version of an examples table, seen as row groups."""
@@ -66,100 +111,191 @@ class ExampleTable:
         files = sorted(dataset.get_fragments(), key=lambda file: str(file.path))
         self._groups = [group for file in files for group in file.split_by_row_group()]
 
-    def count(self, split: str, rank: int = 0, ranks: int = 1, total: SumOverRanks = one_rank) -> list[int]:
+    @property
+    def groups(self) -> int:
+        """How many row groups there are."""
+        return len(self._groups)
+
+    def count(self, split: Splits, rank: int = 0, ranks: int = 1, total: SumOverRanks = one_rank) -> list[int]:
         """Rows of a split in each row group; each rank counts its own part of the groups."""
         counts = np.zeros(len(self._groups))
         for number in range(rank, len(self._groups), ranks):
-            wanted = self._groups[number].scanner(schema=self._schema, filter=ds.field(SPLIT) == split)
+            wanted = self._groups[number].scanner(schema=self._schema, filter=ds.field(SPLIT).isin(_names(split)))
             counts[number] = wanted.count_rows()
         return [int(rows) for rows in total(counts)]
 
-    def read(self, split: str, slices: list[Slice], columns: list[str]) -> Iterator[pa.Table]:
-        """The slices' rows, a row group at a time."""
-        for part in slices:
-            rows = self._groups[part.group].to_table(
-                schema=self._schema, columns=columns, filter=ds.field(SPLIT) == split, use_threads=False
-            )
-            yield rows.slice(part.start, part.stop - part.start)
+    def read(self, split: Splits, group: int, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The split's rows of a row group in the file's order, at most ``READ_ROWS`` at a time."""
+        import pyarrow.parquet as pq
 
-    def empty(self, columns: list[str]) -> pa.Table:
+        fragment = self._groups[group]
+        with pq.ParquetFile(fragment.open(), metadata=fragment.metadata) as file:
+            there = set(file.schema_arrow.names)
+            batches = file.iter_batches(
+                READ_ROWS, [row_group.id for row_group in fragment.row_groups],
+                columns=[name for name in (*columns, SPLIT) if name in there], use_threads=False,
+            )  # fmt: skip
+            for batch in batches:
+                rows = pa.Table.from_batches([batch])
+                of_split = pc.is_in(rows[SPLIT], value_set=pa.array(_names(split)))
+                rows = rows if pc.all(of_split, min_count=0).as_py() else rows.filter(of_split)
+                # A column that was added after the file was written is null there.
+                nulls = {name: pa.nulls(len(rows), self._schema.field(name).type) for name in set(columns) - there}
+                yield _with(rows, nulls)
+
+    def empty(self, columns: Sequence[str]) -> pa.Table:
         """No rows, with the table's types."""
-        return self._schema.empty_table().select(columns)
+        return self._schema.empty_table().select(list(columns))
 
 
-def share_of_rows(counts: list[int], rank: int, ranks: int) -> list[Slice]:
-    """The slices of rank ``rank``'s share, given the rows in each row group.
+class Source(Protocol):
+    """Rows of a split by row group, wherever they lie."""
 
-    Example: ``share_of_rows([3, 4], 0, 2) == [Slice(0, 0, 3)]`` and rank 1 has ``[Slice(1, 0, 4)]``.
+    @property
+    def schema(self) -> FeatureSchema:
+        """How they are encoded."""
+
+    @property
+    def counts(self) -> list[int]:
+        """Rows in each row group, of all ranks together."""
+
+    def load(self, piece: Piece) -> Share:
+        """The piece's rows, encoded."""
+
+    def outcomes(self, piece: Piece) -> Share:
+        """The piece's labels, weights and users alone, with no input encoded."""
+
+    def nothing(self) -> Share:
+        """No rows."""
+
+    def profile_alone(self) -> Source:
+        """The same rows without their sequences."""
+
+    def kept(self, keep: Keep, rank: int, ranks: int, total: SumOverRanks) -> tuple[Source, int]:
+        """Some of the rows, and how many negatives are among them."""
+
+
+@dataclass(frozen=True, eq=False)
+class SplitRows:
+    """A split's rows by row group: ``counts`` of all ranks together, after ``keep`` took its choice of them.
+
+    With a ``half``, 0 or 1, only those of the users whose bucket is even or odd.
     """
-    total = sum(counts)
-    first, last = total * rank // ranks, total * (rank + 1) // ranks
-    slices, offset = [], 0
-    for group, rows in enumerate(counts):
-        start, stop = max(first - offset, 0), min(last - offset, rows)
-        if start < stop:
-            slices.append(Slice(group, start, stop))
-        offset += rows
-    return slices
+
+    table: ExampleTable
+    split: Splits
+    schema: FeatureSchema
+    counts: list[int]
+    firsts: list[int] = field(default_factory=list)
+    keep: Keep | None = None
+    half: int | None = None
+
+    @classmethod
+    def of(
+        cls, table: ExampleTable, split: Splits, schema: FeatureSchema, rank: int = 0, ranks: int = 1,
+        total: SumOverRanks = one_rank,
+    ) -> SplitRows:  # fmt: skip
+        """All rows of a split, counted by the ranks together."""
+        return cls(table, split, schema, table.count(split, rank, ranks, total))
+
+    def kept(self, keep: Keep, rank: int, ranks: int, total: SumOverRanks) -> tuple[SplitRows, int]:
+        """Some of the rows, and how many negatives are among them; each rank looks at a part of the groups."""
+        firsts = [int(end) - count for end, count in zip(np.cumsum(self.counts), self.counts, strict=True)]
+        found = np.zeros((2, len(self.counts)))
+        for group in range(rank, len(self.counts), ranks):
+            labels = self._labels(group)
+            kept = labels[keep(labels, firsts[group])]
+            found[:, group] = len(kept), (kept == 0).sum()
+        counts, negatives = total(found)
+        return replace(self, counts=[int(n) for n in counts], firsts=firsts, keep=keep), int(negatives.sum())
+
+    def half_of(self, half: int, rank: int, ranks: int, total: SumOverRanks) -> SplitRows:
+        """The rows of half of the users; each rank counts a part of the groups."""
+        counts = np.zeros(len(self.counts))
+        for group in range(rank, len(self.counts), ranks):
+            counts[group] = len(self._places_of(half, group))
+        return replace(self, counts=[int(n) for n in total(counts)], half=half)
+
+    def load(self, piece: Piece) -> Share:
+        """The piece's rows, encoded."""
+        return Share.concat([_encode_share(rows, self.schema) for rows in self._read(piece, self.schema.columns)])
+
+    def outcomes(self, piece: Piece) -> Share:
+        """The piece's labels, weights and users alone, with no input encoded."""
+        nothing = FeatureSchema((), (), (), 1)
+        return Share.concat([_encode_share(rows, nothing) for rows in self._read(piece, [])])
+
+    def nothing(self) -> Share:
+        """No rows."""
+        return _encode_share(self.table.empty([*self.schema.columns, LABEL, WEIGHT, USER]), self.schema)
+
+    def profile_alone(self) -> SplitRows:
+        """The same rows without their sequences."""
+        return replace(self, schema=replace(self.schema, sequences=()))
+
+    def _read(self, piece: Piece, columns: Sequence[str]) -> Iterator[pa.Table]:
+        needed = [*columns, LABEL, WEIGHT, USER]
+        yield self.table.empty(needed)
+        wanted = piece.positions()
+        if self.keep:
+            labels = self._labels(piece.group)
+            wanted = self.keep(labels, self.firsts[piece.group])[wanted]
+        if self.half is not None:
+            wanted = self._places_of(self.half, piece.group)[wanted]
+        offset = 0
+        for rows in self.table.read(self.split, piece.group, needed):
+            first, last = np.searchsorted(wanted, [offset, offset + len(rows)])
+            if first < last:
+                yield _rows(rows, wanted[first:last] - offset)
+            if last == len(wanted):
+                return
+            offset += len(rows)
+
+    def _labels(self, group: int) -> FloatArray:
+        read = self.table.read(self.split, group, [LABEL])
+        labels = np.concatenate([np.zeros(0), *(_floats(rows[LABEL]) for rows in read)])
+        return labels if self.half is None else np.asarray(labels[self._places_of(self.half, group)], np.float64)
+
+    def _places_of(self, half: int, group: int) -> npt.NDArray[np.intp]:
+        """Where in the row group's rows of the split those of half of the users are."""
+        read = self.table.read(self.split, group, [USER])
+        buckets = np.concatenate([np.zeros(0, np.uint8), *(_buckets(rows[USER]) for rows in read)])
+        return np.flatnonzero(buckets % 2 == half)
 
 
-def sample_of_rows(counts: list[int], rows: int) -> list[Slice]:
-    """At most ``rows`` rows, from each row group in proportion; a group's first ones, which are in no order that tells.
-
-    Example: ``sample_of_rows([10, 20], 15) == [Slice(0, 0, 5), Slice(1, 0, 10)]``, whatever the number of ranks.
-    """
-    total = sum(counts)
-    kept = min(rows, total)
-    ends = [kept * int(reach) // max(total, 1) for reach in np.cumsum(counts)]
-    taken = np.diff([0, *ends])
-    return [Slice(group, 0, int(part)) for group, part in enumerate(taken) if part]
+def _names(split: Splits) -> list[str]:
+    return [split] if isinstance(split, str) else list(split)
 
 
-def read_share(
-    table: ExampleTable,
-    split: str,
-    schema: FeatureSchema,
-    rank: int = 0,
-    ranks: int = 1,
-    total: SumOverRanks = one_rank,
-) -> tuple[Share, int]:
-    """This rank's share of a split, encoded row group by row group, and the rows of all ranks together."""
-    counts = table.count(split, rank, ranks, total)
-    return read_slices(table, split, share_of_rows(counts, rank, ranks), schema), sum(counts)
+def read_pieces(source: Source, pieces: Sequence[Piece]) -> Share:
+    """The pieces' rows, one after the other."""
+    return Share.concat([source.nothing(), *(source.load(piece) for piece in pieces)])
 
 
-def read_slices(table: ExampleTable, split: str, slices: list[Slice], schema: FeatureSchema) -> Share:
-    """The slices' rows, encoded row group by row group."""
-    columns = [*schema.columns, LABEL, WEIGHT, USER]
-    tables = table.read(split, slices, columns)
-    parts = [_encode_share(part, schema) for part in (table.empty(columns), *tables)]
-    return Share(
-        encoded=Encoded.concat([part.encoded for part in parts]),
-        labels=np.concatenate([part.labels for part in parts]),
-        weights=np.concatenate([part.weights for part in parts]),
-        buckets=np.concatenate([part.buckets for part in parts]),
-    )
-
-
-def steps_per_epoch(total_rows: int, ranks: int, batch_size: int) -> int:
-    """Steps of the rank with the largest share: all ranks take as many."""
-    largest = -(-total_rows // ranks)
-    return -(-largest // batch_size)
-
-
-def epoch_order(rows: int, steps: int, batch_size: int, seed: int, epoch: int, rank: int) -> npt.NDArray[np.intp]:
-    """Row numbers [steps, batch_size], shuffled by (seed, epoch, rank), padded with -1 at the end."""
-    shuffled = np.random.default_rng([seed, epoch, rank]).permutation(rows)
-    padded = np.pad(shuffled, (0, steps * batch_size - rows), constant_values=-1)
-    return padded.reshape(steps, batch_size)
+def row_bytes(schema: FeatureSchema) -> int:
+    """The most that one encoded row takes: all inputs, ``max_length`` events, offset, label, weight and bucket."""
+    return 4 * len(schema.inputs) + 4 * schema.max_length * len(schema.sequences) + 25
 
 
 def batch_of(share: Share, rows: npt.NDArray[np.intp]) -> tuple[Batch, Array, Array]:
     """Inputs, labels and weights float32 [k] of the rows; -1 is a row that weighs nothing."""
     real = rows >= 0
-    labels = np.where(real, share.labels[rows], 0.0).astype(np.float32)
-    weights = np.where(real, share.weights[rows], 0.0).astype(np.float32)
+    labels, weights = np.zeros((2, len(rows)), np.float32)
+    labels[real], weights[real] = share.labels[rows[real]], share.weights[rows[real]]
     return share.encoded.take(rows), labels, weights
+
+
+def _with(table: pa.Table, columns: dict[str, Any]) -> pa.Table:
+    for name, values in columns.items():
+        table = table.append_column(name, values)
+    return table
+
+
+def _rows(table: pa.Table, numbers: npt.NDArray[np.intp]) -> pa.Table:
+    first, count = int(numbers[0]), len(numbers)
+    if int(numbers[-1]) - first + 1 == count:
+        return table.slice(first, count)
+    return table.take(pa.array(numbers))
 
 
 def _encode_share(table: pa.Table, schema: FeatureSchema) -> Share:

@@ -101,13 +101,17 @@ def _scaled(column: Column) -> Column:
 
 
 def _numeric_feature(name: str, total: float, squares: float, known: int, rows: int) -> NumericFeature:
-    if not math.isfinite(total) or not math.isfinite(squares):
-        raise ContractError(f"Column {name} of the examples holds NaN or infinity: write null where it is not known.")
+    _check_finite(name, total, squares)
     mean, square = total / max(known, 1), squares / max(known, 1)
     variance = square - mean**2
     # What rounding leaves of a constant's variance is no variance.
     std = math.sqrt(variance) if variance > 1e-10 * square else 0.0
     return NumericFeature(name, _rounded(mean), _rounded(std), nullable=known < rows)
+
+
+def _check_finite(name: str, *sums: float) -> None:
+    if not all(math.isfinite(value) for value in sums):
+        raise ContractError(f"Column {name} of the examples holds NaN or infinity: write null where it is not known.")
 
 
 def _fit_sequence(train: DataFrame, field: StructField, config: ModelConfig) -> SequenceFeature:
@@ -119,6 +123,7 @@ def _fit_sequence(train: DataFrame, field: StructField, config: ModelConfig) -> 
         scaled = _scaled(F.col("value"))
         fitted = values.agg(F.avg(scaled).alias("mean"), F.stddev_pop(scaled).alias("std")).first()
         assert fitted is not None
+        _check_finite(field.name, *(value or 0.0 for value in fitted))
         return SequenceFeature(field.name, "number", mean=_rounded(fitted["mean"]), std=_rounded(fitted["std"]))
     return SequenceFeature(field.name, "vocabulary", _vocabulary(values, F.col("value"), config.vocabulary_cap))
 

@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from intent_spark.config.errors import ContractError, UsageError
 from intent_spark.config.model import ALL, BASELINES, BLEND, ModelConfig, in_order
+from intent_spark.config.training import FeedSettings
 from intent_spark.models import bgnbd
 from intent_spark.models.bgnbd import PurchaseHistory, fit_bgnbd, histories, is_customer
 from intent_spark.models.candidates import WEIGHTS, Runtime, load_scorer, tree_files, weights_to_npz
 from intent_spark.models.directory import Files
-from intent_spark.models.gbdt import grow_boosters
-from intent_spark.models.logistic import FloatArray, LogisticModel, pick_logistic
+from intent_spark.models.gbdt import grow_boosters, trees_of
+from intent_spark.models.logistic import FloatArray, LogisticModel, fit_logistic, pick_logistic
 from intent_spark.models.naive_bayes import fit_naive_bayes
 from intent_spark.models.profile_numbers import missing_numbers
 from intent_spark.models.recency import FEATURES as RECENCY_FEATURES
 from intent_spark.models.recency import fit_recency, recency_feature
 from intent_spark.models.schema import FeatureSchema
+from intent_spark.training.checkpoint import Keeper, NoKeeper
 from intent_spark.training.collective import Collective
-from intent_spark.training.feed import ExampleTable, Share, read_slices, sample_of_rows
+from intent_spark.training.feed import Share, read_pieces
+from intent_spark.training.stream import RankRows, train_feed
+from intent_spark.training.windows import all_pieces, sample_of
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a fit was told by rows that it held back, and what a refit is given instead of such rows.
+
+    The penalty of logistic regression, the trees of each booster, the epochs of a network.
+    """
+
+    l2: float | None = None
+    trees: tuple[int, ...] = ()
+    epochs: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,27 +48,49 @@ class Fitted:
     files: Files
     validation_logits: FloatArray
     history: list[dict[str, Any]] = field(default_factory=list)
-    best_epoch: int | None = None
+    found: Found = Found()
 
 
 @dataclass(frozen=True, eq=False)
 class FitData:
-    """What a rank fits candidates on."""
+    """What a rank fits candidates on.
+
+    Of a candidate in ``found`` nothing is decided by validation or held-back rows any more. ``on_epoch`` is told of
+    each epoch of a network, and may end its training by raising.
+    """
 
     schema: FeatureSchema
     config: ModelConfig
     horizon_days: int
-    table: ExampleTable
-    train: Share
-    validation: Share
-    total_train_rows: int
+    training: RankRows
+    validation: RankRows
     collective: Collective
+    feed: FeedSettings = FeedSettings()
+    keeper: Keeper = field(default_factory=NoKeeper)
+    found: Mapping[str, Found] = field(default_factory=dict)
+    on_epoch: Callable[[int, float], None] | None = None
+    _logistic: list[LogisticModel] = field(default_factory=list, init=False)
 
-    @cached_property
+    @property
+    def train(self) -> Share:
+        """The training rows that are in memory at a time: all of them, if ``feed.memory_mb`` allows it."""
+        return self.training.held()
+
+    @property
     def logistic(self) -> LogisticModel:
         """Logistic regression: a candidate itself, and what every network begins as. Fitted once."""
-        strengths, total = self.config.logistic_l2, self.collective.sum
-        return pick_logistic(self.train.labelled(), self.validation.labelled(), strengths, total)[0]
+        # No cached_property: until Python 3.12 its lock is the class's, and ranks in threads would wait for each other.
+        if not self._logistic:
+            self._logistic.append(self._fit_logistic())
+        return self._logistic[0]
+
+    def _fit_logistic(self) -> LogisticModel:
+        total = self.collective.sum
+        known = next((found.l2 for found in self.found.values() if found.l2 is not None), None)
+        if known is not None:
+            return fit_logistic(self.train.labelled(), known, total)
+        strengths = self.config.logistic_l2
+        return pick_logistic(self.train.labelled(), self.validation.held().labelled(), strengths, total)[0]
 
 
 def choose_candidates(config: ModelConfig, schema: FeatureSchema) -> tuple[list[str], dict[str, str]]:
@@ -97,7 +134,9 @@ def fit_candidate(name: str, data: FitData) -> Fitted:
 def _scored(name: str, files: Files, data: FitData) -> Fitted:
     """The candidate read back from its files, as scoring will read it."""
     runtime = Runtime(data.schema, data.config, data.config.cores_per_rank, data.config.batch_size)
-    return Fitted(files, load_scorer(name, files, runtime)(data.validation.encoded))
+    learnt = {"logistic": lambda: Found(data.logistic.l2), "gbdt": lambda: Found(trees=trees_of(files))}
+    found = learnt.get(name, Found)()
+    return Fitted(files, data.validation.score(load_scorer(name, files, runtime)), found=found)
 
 
 def _recency(data: FitData) -> Files:
@@ -132,12 +171,12 @@ def _bgnbd(data: FitData) -> Files:
 
 def _gbdt(data: FitData) -> Files:
     """Rank 0 reads a bounded sample and grows the trees; the others are given their texts."""
-    counts = data.table.count("train", data.collective.rank, data.collective.size, data.collective.sum)
     texts: list[str] = []
     if data.collective.rank == 0:
-        slices = sample_of_rows(counts, data.config.gbdt_max_rows)
-        sample = read_slices(data.table, "train", slices, data.schema)
-        texts = list(grow_boosters(sample.labelled(), sample.buckets, data.config))
+        source = data.training.source.profile_alone()
+        sample = read_pieces(source, sample_of(all_pieces(source.counts), data.config.gbdt_max_rows))
+        trees = data.found["gbdt"].trees if "gbdt" in data.found else ()
+        texts = list(grow_boosters(sample.labelled(), sample.buckets, data.config, trees))
     shared = [share_text(texts[n] if texts else "", data.collective) for n in range(data.config.gbdt_bag)]
     return tree_files(shared)
 
@@ -157,13 +196,16 @@ def _network(name: str, data: FitData) -> Fitted:
     logistic = data.logistic
     network = new_network(data.schema, config)
     start_from_logistic(network, logistic)
-    shares = RankData(data.train, data.validation, data.total_train_rows)
-    trained = fit_network(network, shares, config, data.collective)
+    data.training.release()
+    feed = train_feed(data.training, config, data.feed, data.collective)
+    shares = RankData(feed, data.validation, data.feed.prefetch)
+    epochs = data.found[name].epochs if name in data.found else None
+    trained = fit_network(network, shares, config, data.collective, data.keeper, epochs, data.on_epoch)
     return Fitted(
         files={WEIGHTS: weights_to_npz(trained.weights)},
         validation_logits=trained.validation_logits,
         history=[asdict(epoch) for epoch in trained.epochs],
-        best_epoch=trained.best_epoch,
+        found=Found(logistic.l2, epochs=trained.best_epoch),
     )
 
 

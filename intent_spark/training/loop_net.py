@@ -1,9 +1,10 @@
-"""One rank's training: steps, epochs, early stopping. Imports TensorFlow: import it late."""
+"""One rank's training: steps, epochs, early stopping, going on from a snapshot. Imports TensorFlow: import it late."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 
 import keras
 import numpy as np
@@ -22,24 +23,28 @@ from intent_spark.models.intent_net import (
     set_weights,
     traced_logits,
 )
-from intent_spark.models.logistic import LogisticModel, mean_log_loss
+from intent_spark.models.logistic import Labelled, LogisticModel, mean_log_loss
 from intent_spark.models.schema import FeatureSchema
-from intent_spark.training.balance import class_weights, kept_rows
+from intent_spark.training.checkpoint import Keeper, NoKeeper, Snapshot
 from intent_spark.training.collective import Collective
-from intent_spark.training.feed import Share, batch_of, epoch_order, steps_per_epoch
-from intent_spark.training.step_net import TrainStep, group_totals, last_of_groups, new_optimizer
+from intent_spark.training.feed import Judged
+from intent_spark.training.prefetch_net import Prefetched
+from intent_spark.training.schedule import learning_rate
+from intent_spark.training.step_net import TrainStep, last_of_groups, new_optimizer
+from intent_spark.training.stream import Place, TrainFeed
 
 Logits = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch did, over all ranks."""
+    """What one epoch did, over all ranks; ``seconds_waiting`` is how long rank 0 had to wait for data."""
 
     epoch: int
     train_loss: float
     validation_loss: float
     rows_per_second: float
+    seconds_waiting: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,21 +59,25 @@ class TrainedNetwork:
 
 @dataclass(frozen=True, eq=False)
 class RankData:
-    """This rank's shares, and the training rows of all ranks."""
+    """What a rank trains on and what it is judged on; ``prefetch`` batches are ready before their step."""
 
-    train: Share
-    validation: Share
-    total_train_rows: int
+    train: TrainFeed
+    validation: Judged
+    prefetch: int = 2
 
 
-@dataclass(frozen=True, eq=False)
-class TrainRows:
-    """This rank's share weighted by class, its row numbers to train on; how many all and the fullest rank have."""
+@dataclass(eq=False)
+class State:
+    """How far a training is; see :class:`Snapshot`."""
 
-    share: Share
-    rows: npt.NDArray[np.intp]
-    total: int
-    largest_share: int
+    best: Weights
+    best_loss: float
+    best_epoch: int = 0
+    place: Place = Place()
+    updates: int = 0
+    loss: float = 0.0
+    weight: float = 0.0
+    epochs: list[Epoch] = field(default_factory=list)
 
 
 def new_network(schema: FeatureSchema, config: ModelConfig) -> keras.Model:
@@ -94,73 +103,130 @@ def start_from_logistic(network: keras.Model, logistic: LogisticModel) -> None:
         wide.trainable = False
 
 
-def fit_network(network: keras.Model, data: RankData, config: ModelConfig, collective: Collective) -> TrainedNetwork:
+def fit_network(
+    network: keras.Model,
+    data: RankData,
+    config: ModelConfig,
+    collective: Collective,
+    keeper: Keeper | None = None,
+    fixed_epochs: int | None = None,
+    on_epoch: Callable[[int, float], None] | None = None,
+) -> TrainedNetwork:
     """Train until validation stops improving; the decision, being made of sums, is the same on every rank.
 
-    Validation is judged by plain log loss, whatever the training loss weighs or leaves out.
+    Validation is judged by plain log loss, whatever the training loss weighs or leaves out. What ``keeper`` has of a
+    training of this encoder is gone on with: with one rank to the same bits as if it had never been interrupted. With
+    ``fixed_epochs`` so many are run, none is judged and the last is the best. ``on_epoch`` is told each epoch's number
+    and validation loss, and may end the training by raising.
 
     ``best_epoch`` is 0 where no epoch improves on the weights that the network came with.
 
     Raises:
-        ContractError: a loss is not finite, or no negative is left to train on.
+        ContractError: a loss is not finite.
     """
-    optimizer = new_optimizer(network, config)
-    collective.broadcast([v.value for v in (*network.variables, *optimizer.variables)])
-    step = TrainStep(network, optimizer, collective, config)
-    train = _train_rows(data, config, collective)
-    logits = traced_logits(network)
-    epochs: list[Epoch] = []
-    best_logits = batched_logits(logits, data.validation.encoded, config.batch_size)
-    best_loss = mean_log_loss(best_logits, data.validation.labelled(), collective.sum)
-    best, best_epoch = get_weights(network), 0
-    while len(epochs) < config.max_epochs and len(epochs) - best_epoch < config.patience:
-        started = time.monotonic()
-        optimizer.learning_rate.assign(config.learning_rate * config.learning_rate_decay ** len(epochs))
-        train_loss = _train_epoch(step, train, config, collective, len(epochs))
-        rows_per_second = train.total / (time.monotonic() - started)
-        found = batched_logits(logits, data.validation.encoded, config.batch_size)
-        loss = mean_log_loss(found, data.validation.labelled(), collective.sum)
-        epochs.append(Epoch(len(epochs) + 1, train_loss, loss, rows_per_second))
-        _check_and_log(epochs[-1], config, collective)
-        if loss < best_loss:
-            best, best_logits, best_loss, best_epoch = get_weights(network), found, loss, len(epochs)
-    set_weights(network, best)
-    return TrainedNetwork(best, best_logits, epochs, best_epoch)
+    training = _Training(network, data, config, collective, keeper or NoKeeper())
+    state = training.begin()
+    limit = config.max_epochs if fixed_epochs is None else fixed_epochs
+    while len(state.epochs) < limit and len(state.epochs) - state.best_epoch < config.patience:
+        training.run_epoch(always_better=fixed_epochs is not None)
+        if on_epoch:
+            on_epoch(len(state.epochs), state.epochs[-1].validation_loss)
+    set_weights(network, state.best)
+    return TrainedNetwork(state.best, training.validation_logits(), state.epochs, state.best_epoch)
 
 
-def _train_rows(data: RankData, config: ModelConfig, collective: Collective) -> TrainRows:
-    """Raises ContractError if down-sampling left no negative."""
-    first = data.total_train_rows * collective.rank // collective.size
-    rows = kept_rows(data.train.labels, first, config)
-    kept = np.zeros((collective.size, 2))
-    kept[collective.rank] = len(rows), (data.train.labels[rows] == 0).sum()
-    kept = collective.sum(kept)
-    if not kept[:, 1].any():
-        raise ContractError(
-            f"No negative of the {data.total_train_rows} training examples is kept: raise model.negative_rate "
-            f"from {config.negative_rate}."
+class _Training:
+    """A network on its way: its state changes with each step."""
+
+    def __init__(
+        self, network: keras.Model, data: RankData, config: ModelConfig, collective: Collective, keeper: Keeper
+    ) -> None:
+        self._network, self._data, self._config, self._collective = network, data, config, collective
+        self._optimizer, self._keeper = new_optimizer(network, config), keeper
+        self._rate = config.learning_rate
+        self._step = TrainStep(network, self._optimizer, collective, config)
+        self._logits = traced_logits(network)
+        self._variables = [v.value for v in (*network.variables, *self._optimizer.variables)]
+
+    def begin(self) -> State:
+        """The state to start from: a snapshot's, or that of a network which has learnt nothing yet."""
+        found = self._keeper.restore(self._config.encoder)
+        if found:
+            for variable, values in zip(self._variables, found.variables, strict=True):
+                variable.assign(values)
+        self._collective.broadcast(self._variables)
+        self.state = self._taken_up(found) if found else State(get_weights(self._network), self._judged())
+        return self.state
+
+    def _taken_up(self, found: Snapshot) -> State:
+        place = found.place
+        if found.ranks != self._collective.size and place.step:
+            # Other ranks share out anew what is left of the epoch.
+            place = Place(place.epoch, 0, (*place.past, (found.ranks, place.step)))
+        epochs = [Epoch(**epoch) for epoch in found.epochs]
+        return State(
+            found.best, found.best_loss, found.best_epoch, place, found.updates, found.loss, found.weight, epochs
         )
-    share = replace(data.train, weights=data.train.weights * class_weights(data.train.labels, config))
-    return TrainRows(share, rows, int(kept[:, 0].sum()), int(kept[:, 0].max()))
 
+    def run_epoch(self, always_better: bool = False) -> None:
+        """Train on what is left of the epoch, judge it, keep it."""
+        state, started = self.state, time.monotonic()
+        rows, waited = self._train_epoch()
+        loss, number = self._judged(), state.place.epoch + 1
+        rate = rows / (time.monotonic() - started)
+        state.epochs.append(Epoch(number, state.loss / state.weight, loss, rate, waited))
+        _check_and_log(state.epochs[-1], self._config, self._collective)
+        if loss < state.best_loss or always_better:
+            state.best, state.best_loss, state.best_epoch = get_weights(self._network), loss, number
+        state.place, state.loss, state.weight = Place(number), 0.0, 0.0
+        self._keeper.offer(self._config.encoder, self._snapshot, state.updates, epoch_ended=True)
 
-def _train_epoch(step: TrainStep, train: TrainRows, config: ModelConfig, collective: Collective, epoch: int) -> float:
-    steps = steps_per_epoch(train.largest_share, 1, config.batch_size)
-    places = epoch_order(len(train.rows), steps, config.batch_size, config.seed, epoch, collective.rank)
-    order = np.where(places >= 0, np.append(train.rows, -1)[places], -1)
-    own_weights = np.where(order >= 0, train.share.weights[order], 0.0).sum(axis=1)
-    totals = group_totals(collective.sum(own_weights), config.accumulate_steps)
-    last = last_of_groups(steps, config.accumulate_steps)
-    loss, progress = 0.0, Progress("train_intent", epoch=epoch + 1) if collective.rank == 0 else None
-    for number, rows in enumerate(order):
+    def _train_epoch(self) -> tuple[float, float]:
+        """All ranks' rows that were trained on now, and the seconds that were waited for them."""
+        state, feed = self.state, self._data.train
+        first, steps, started = state.place, feed.steps(state.place), time.monotonic()
+        last = last_of_groups(steps, self._config.accumulate_steps)
+        batches = Prefetched(lambda: feed.batches(first), self._network, self._data.prefetch)
+        progress = Progress("train_intent", epoch=first.epoch + 1) if self._collective.rank == 0 else None
+        rows_a_step = feed.total / max(feed.steps(Place(first.epoch)), 1)
+        for number, batch in enumerate(batches, start=first.step):
+            self._set_rate()
+            sums = self._step(*batch, bool(last[number]))
+            state.loss, state.weight = state.loss + sums[0], state.weight + sums[1]
+            if last[number]:
+                state.updates += 1
+                state.place = Place(first.epoch, number + 1, first.past)
+                self._keeper.offer(self._config.encoder, self._snapshot, state.updates, epoch_ended=False)
+            if progress:
+                rate = (number + 1 - first.step) * rows_a_step / (time.monotonic() - started)
+                progress.update(number + 1, steps, rows_per_second=rate, seconds_waiting=batches.waited)
         if progress:
-            progress.update(number, steps)
-        # A step whose rows all weigh nothing has a gradient of zero, whatever it is divided by.
-        loss += step(*batch_of(train.share, rows), totals[number] or 1.0, last[number])
-    if progress:
-        progress.close()
-    summed = collective.sum(np.array([loss, own_weights.sum()]))
-    return float(summed[0] / summed[1])
+            progress.close()
+        return (steps - first.step) * rows_a_step, batches.waited
+
+    def _set_rate(self) -> None:
+        rate = learning_rate(self._config, self._collective.size, self.state.place.epoch, self.state.updates)
+        if rate != self._rate:
+            self._optimizer.learning_rate.assign(rate)
+            self._rate = rate
+
+    def _snapshot(self) -> Snapshot:
+        state = self.state
+        return Snapshot(
+            place=state.place, ranks=self._collective.size, updates=state.updates, loss=state.loss,
+            weight=state.weight, epochs=[asdict(epoch) for epoch in state.epochs], best_epoch=state.best_epoch,
+            best_loss=state.best_loss, best=state.best, variables=[np.array(v) for v in self._variables],
+        )  # fmt: skip
+
+    def validation_logits(self) -> Logits:
+        """Of this rank's validation rows [n], by the weights as they are."""
+        batch_rows = self._config.batch_size
+        return self._data.validation.score(lambda encoded: batched_logits(self._logits, encoded, batch_rows))
+
+    def _judged(self) -> float:
+        validation, logits = self._data.validation, self.validation_logits()
+        rows = Labelled(np.zeros((len(logits), 0)), validation.labels, validation.weights)
+        return mean_log_loss(logits, rows, self._collective.sum)
 
 
 def _check_and_log(epoch: Epoch, config: ModelConfig, collective: Collective) -> None:

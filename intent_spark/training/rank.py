@@ -5,93 +5,99 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 import traceback
-from dataclasses import dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from intent_spark.config.errors import ContractError
 from intent_spark.config.log import configure_logging, step
-from intent_spark.config.model import BLEND, ModelConfig
+from intent_spark.config.model import BLEND
 from intent_spark.models.candidates import BLEND_FILE
-from intent_spark.models.schema import FeatureSchema
+from intent_spark.training.bootstrap import end_with_parent
+from intent_spark.training.checkpoint import CHECKPOINTS, Checkpoints, Keeper
 from intent_spark.training.collective import Collective, HorovodRanks, OneRank
-from intent_spark.training.feed import ExampleTable, read_share
+from intent_spark.training.feed import ExampleTable, SplitRows
 from intent_spark.training.fitting import FitData, Fitted, fit_candidate
+from intent_spark.training.gate import against_champion
+from intent_spark.training.refit import refit
 from intent_spark.training.selection import Selection, select
+from intent_spark.training.stream import rank_rows
+from intent_spark.training.task import RankTask
+from intent_spark.training.tuning import tune
 
 ENTRY = "intent_spark.training.rank:run"
 RESULT, FILES = "result.json", "candidates"
-
-
-@dataclass(frozen=True)
-class RankTask:
-    """What every rank is told. ``scratch`` must be one folder for all ranks and the driver."""
-
-    examples: str
-    version: int
-    scratch: str
-    schema: FeatureSchema
-    config: ModelConfig
-    candidates: list[str]
-    horizon_days: int
-    distributed: bool
-
-    def to_json(self) -> str:
-        """JSON text, for a process that may not have this package on its path yet."""
-        coded = {"schema": self.schema.to_json(), "config": self.config.model_dump()}
-        return json.dumps(vars(self) | coded)
-
-    @classmethod
-    def from_json(cls, text: str) -> RankTask:
-        """The task that :meth:`to_json` wrote."""
-        tree: dict[str, Any] = json.loads(text)
-        tree["schema"] = FeatureSchema.from_json(tree["schema"])
-        tree["config"] = ModelConfig.model_validate(tree["config"])
-        return cls(**tree)
 
 
 def run(payload: str) -> int:
     """Train this rank's part and return its number; a failure is written to the scratch folder and raised."""
     configure_logging(logging.INFO if _rank_of_environment() == 0 else logging.ERROR)
     task = RankTask.from_json(payload)
-    # The number is known before Horovod is: an error while joining must be reported as well.
-    collective: Collective | None = None
     try:
-        collective = HorovodRanks() if task.distributed else OneRank()
-        _train(task, collective)
-        return collective.rank
+        return _run(task)
     except BaseException as error:
-        _report(error, Path(task.scratch), collective)
+        _report(error, Path(task.scratch))
         raise
 
 
-def _train(task: RankTask, collective: Collective) -> None:
+def _run(task: RankTask) -> int:
+    if task.elastic:
+        from intent_spark.training.elastic_net import run_elastic
+
+        return run_elastic(task, train_rank)
+    collective = HorovodRanks(task.horovod) if task.distributed else OneRank()
+    train_rank(task, collective, Checkpoints(Path(task.scratch) / CHECKPOINTS, task.checkpoints, collective))
+    return collective.rank
+
+
+def train_rank(task: RankTask, collective: Collective, keeper: Keeper) -> None:
+    """Fit every candidate, choose among them; rank 0 writes what was found to the scratch folder."""
     from intent_spark.models.intent_net import configure_threads
 
     configure_threads(task.config.cores_per_rank)
     table = ExampleTable(task.examples, task.version)
-    place = (task.schema, collective.rank, collective.size, collective.sum)
-    with step("train_intent.read_share", rank=collective.rank) as counts:
-        train, total = read_share(table, "train", *place)
-        validation, _ = read_share(table, "validation", *place)
-        counts["train_rows"], counts["validation_rows"] = train.rows, validation.rows
-    data = FitData(task.schema, task.config, task.horizon_days, table, train, validation, total, collective)
+    with step("train_intent.count_rows", rank=collective.rank) as counts:
+        place = (collective.rank, collective.size, collective.sum)
+        sources = [SplitRows.of(table, split, task.schema, *place) for split in ("train", "validation")]
+        train, validation = (rank_rows(source, task.feed, collective) for source in sources)
+        counts |= {"train_rows": train.rows, "validation_rows": validation.rows, "in_memory": train.whole}
+    data = FitData(task.schema, task.config, task.horizon_days, train, validation, collective, task.feed, keeper)
+    trials: list[dict[str, Any]] = []
+    if task.tuning:
+        config, trials = tune(task.candidates, data, task.tuning)
+        data = replace(data, config=config)
     fitted: dict[str, Fitted] = {}
     for name in task.candidates:
         if name != BLEND:
             with step(f"train_intent.{name}", rank=collective.rank):
                 fitted[name] = fit_candidate(name, data)
+    learnt = {"config": data.config.model_dump(), "study": trials}
+    _choose(task, table, data, fitted, learnt)
+
+
+def _choose(
+    task: RankTask, table: ExampleTable, data: FitData, fitted: dict[str, Fitted], learnt: dict[str, Any]
+) -> None:
+    """The champion, the comparison with the live model, the second fit; then rank 0 writes."""
+    collective, validation = data.collective, data.validation
     logits = {name: candidate.validation_logits for name, candidate in fitted.items()}
     with step("train_intent.select", rank=collective.rank) as counts:
-        chosen = select(logits, validation, task.config, BLEND in task.candidates, collective)
+        chosen = select(logits, validation, data.config, BLEND in task.candidates, collective)
         counts["champion"] = chosen.champion
+    apart = None
+    if task.live_model:
+        with step("train_intent.gate", rank=collective.rank, against=Path(task.live_model).name):
+            apart = against_champion(chosen.losses[chosen.champion], data, table, Path(task.live_model))
+    if task.config.refit:
+        fitted, chosen = refit(fitted, chosen, data, table)
     if collective.rank == 0:
-        _write(fitted, chosen, Path(task.scratch))
+        _write(fitted, chosen, learnt | {"against_live": asdict(apart) if apart else None}, Path(task.scratch))
 
 
-def _write(fitted: dict[str, Fitted], chosen: Selection, scratch: Path) -> None:
+def _write(fitted: dict[str, Fitted], chosen: Selection, learnt: dict[str, Any], scratch: Path) -> None:
     """Each candidate's files in a folder of its name, and last what was found out about them all."""
     files = {name: candidate.files for name, candidate in fitted.items()}
     if chosen.blend:
@@ -105,13 +111,13 @@ def _write(fitted: dict[str, Fitted], chosen: Selection, scratch: Path) -> None:
         "calibrations": {name: calibration.to_tree() for name, calibration in chosen.calibrations.items()},
         "metrics": chosen.metrics,
         "histories": {name: candidate.history for name, candidate in fitted.items()},
-        "best_epochs": {name: c.best_epoch for name, c in fitted.items() if c.best_epoch is not None},
+        "best_epochs": {name: c.found.epochs for name, c in fitted.items() if c.found.epochs is not None},
     }
-    (scratch / RESULT).write_text(json.dumps(result), encoding="utf-8")
+    (scratch / RESULT).write_text(json.dumps(result | learnt), encoding="utf-8")
 
 
-def _report(error: BaseException, scratch: Path, collective: Collective | None) -> None:
-    rank = collective.rank if collective else _rank_of_environment()
+def _report(error: BaseException, scratch: Path) -> None:
+    rank = _rank_of_environment()
     report = {
         "rank": rank,
         "refused": isinstance(error, ContractError),
@@ -126,4 +132,6 @@ def _rank_of_environment() -> int:
 
 
 if __name__ == "__main__":
+    # One that outlived its driver would write into the folder of the next training.
+    end_with_parent(signal.SIGKILL)
     run(Path(sys.argv[1]).read_text(encoding="utf-8"))

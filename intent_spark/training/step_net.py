@@ -52,53 +52,61 @@ class TrainStep:
 
     The gradient is that of the sum over all ranks' rows of ``weight x loss / total``, where ``total`` is the
     weight of all ranks' rows that are applied together: what one process would compute from all of them,
-    padded or not.
+    padded or not. The weights are summed beside the gradients, so nobody has to know them before.
     """
 
     def __init__(self, network: keras.Model, optimizer: Any, collective: Collective, config: ModelConfig) -> None:
         """Trace nothing yet; ``optimizer`` must be built."""
         self._network, self._optimizer, self._collective, self._config = network, optimizer, collective, config
         self._variables = [variable.value for variable in network.trainable_variables]
-        # Gradients of the batches before the one that applies them.
+        # Gradients, loss and weight of the batches before the one that applies them.
         waiting = config.accumulate_steps > 1
         self._waiting = [tf.Variable(tf.zeros_like(v), trainable=False) for v in self._variables] if waiting else []
-        specs = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in network.input.items()}
-        vector, scalar = tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.float32)
-        self._inputs = list(specs)
-        traced = tf.function(input_signature=[specs, vector, vector, scalar], jit_compile=False)
+        self._waiting_sums = tf.Variable(tf.zeros([2]), trainable=False)
+        # About the weight of a step: gradients divided by it fit into 16 bits.
+        self._usual = float(config.batch_size * config.accumulate_steps * collective.size)
+        vector = tf.TensorSpec([None], tf.float32)
+        signature = [input_specs(network), vector, vector]
+        traced = tf.function(input_signature=signature, jit_compile=False)
         self._add, self._apply = traced(self._add_gradients), traced(self._apply_gradients)
 
-    def __call__(self, inputs: Batch, labels: Array, weights: Array, total: float, last: bool = True) -> float:
-        """The sum of weighted losses of labels and weights [k]; the weights change where ``last``."""
-        tensors = {name: tf.convert_to_tensor(inputs[name]) for name in self._inputs}
-        run = self._apply if last else self._add
-        return float(run(tensors, labels, weights, np.float32(total)))
+    def __call__(self, inputs: Batch, labels: Array, weights: Array, last: bool = True) -> npt.NDArray[np.float64]:
+        """Sums of weighted losses and of weights, of labels and weights [k] and of all ranks' and batches before.
 
-    def _add_gradients(self, inputs: dict[str, Tensor], labels: Tensor, weights: Tensor, total: Tensor) -> Tensor:
-        gradients, weighted = self._gradients(inputs, labels, weights, total)
+        Where it is not the ``last`` batch the weights do not change and zeros are returned.
+        """
+        tensors = {name: tf.convert_to_tensor(inputs[name]) for name in self._network.input}
+        run = self._apply if last else self._add
+        return np.asarray(run(tensors, labels, weights), np.float64)
+
+    def _add_gradients(self, inputs: dict[str, Tensor], labels: Tensor, weights: Tensor) -> Tensor:
+        gradients, sums = self._gradients(inputs, labels, weights)
         for waiting, gradient in zip(self._waiting, gradients, strict=True):
             waiting.assign_add(tf.convert_to_tensor(gradient))
-        return weighted
+        self._waiting_sums.assign_add(sums)
+        return tf.zeros([2])
 
-    def _apply_gradients(self, inputs: dict[str, Tensor], labels: Tensor, weights: Tensor, total: Tensor) -> Tensor:
-        gradients, weighted = self._gradients(inputs, labels, weights, total)
+    def _apply_gradients(self, inputs: dict[str, Tensor], labels: Tensor, weights: Tensor) -> Tensor:
+        gradients, sums = self._gradients(inputs, labels, weights)
         if self._waiting:
             pairs = zip(self._waiting, gradients, strict=True)
             gradients = [waiting + tf.convert_to_tensor(gradient) for waiting, gradient in pairs]
-        summed = [tf.convert_to_tensor(gradient) for gradient in self._exchange(gradients)]
+            sums += self._waiting_sums
+        sums = self._collective.sum_tensor(sums)
+        # Rows that all weigh nothing have a gradient of zero, whatever it is divided by.
+        share = tf.where(sums[1] > 0, sums[1], self._usual) / self._usual
+        summed = [tf.convert_to_tensor(gradient) / share for gradient in self._exchange(gradients)]
         self._optimizer.apply(summed, self._network.trainable_variables)
-        for waiting in self._waiting:
+        for waiting in (*self._waiting, self._waiting_sums):
             waiting.assign(tf.zeros_like(waiting))
-        return weighted
+        return sums
 
-    def _gradients(
-        self, inputs: dict[str, Tensor], labels: Tensor, weights: Tensor, total: Tensor
-    ) -> tuple[list[Tensor], Tensor]:
+    def _gradients(self, inputs: dict[str, Tensor], labels: Tensor, weights: Tensor) -> tuple[list[Tensor], Tensor]:
         with tf.GradientTape() as tape:
             logits = self._network(inputs, training=True)[:, 0]
             weighted = tf.reduce_sum(weights * training_losses(logits, labels, self._config))
-            loss = weighted / total
-        return tape.gradient(loss, self._variables), weighted
+            loss = weighted / self._usual
+        return tape.gradient(loss, self._variables), tf.stack([weighted, tf.reduce_sum(weights)])
 
     def _exchange(self, gradients: list[Tensor]) -> list[Tensor]:
         most_slices, ranks = self._config.batch_size * self._config.max_length, self._collective.size
@@ -107,13 +115,12 @@ class TrainStep:
         return self._collective.sum_gradients(ready)
 
 
+def input_specs(network: keras.Model) -> dict[str, Any]:
+    """What a batch's inputs look like, by name."""
+    return {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in network.input.items()}
+
+
 def last_of_groups(steps: int, size: int) -> npt.NDArray[np.bool_]:
     """Which steps [steps] apply the gradients of ``size`` steps; the epoch's last one applies what is left."""
     numbers = np.arange(1, steps + 1)
     return np.asarray((numbers % size == 0) | (numbers == steps), np.bool_)
-
-
-def group_totals(totals: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.float64]:
-    """For each step [steps] the total over the steps whose gradients are applied together with its own."""
-    groups = np.arange(len(totals)) // size
-    return np.asarray(np.bincount(groups, totals)[groups], np.float64)

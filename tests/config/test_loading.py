@@ -70,7 +70,7 @@ def test_unknown_key_names_file_key_and_allowed(conf: Path) -> None:
     edit(conf / "base.yaml", "lookback_days", "lookback_day")
     assert refusal(conf) == (
         f"{conf}/base.yaml: unknown key 'events.lookback_day'; "
-        "allowed here: future_tolerance_hours, lookback_days, max_bad_share, rows_per_file."
+        "allowed here: future_tolerance_hours, horizon_days, lookback_days, max_bad_share, rows_per_file."
     )
 
 
@@ -125,7 +125,7 @@ def test_a_bad_value_names_file_key_found_and_rule(
 
 def test_allowed_values_are_named(conf: Path) -> None:
     edit(conf / "base.yaml", "launcher: auto", "launcher: mpi")
-    assert refusal(conf).endswith("should be 'auto', 'single' or 'spark'.")
+    assert refusal(conf).endswith("should be 'auto', 'single', 'spark', 'horovodrun' or 'elastic'.")
 
 
 def test_missing_key(conf: Path) -> None:
@@ -166,7 +166,7 @@ def test_unknown_environment_and_source_list_what_there_is(conf: Path) -> None:
         ("event.lookback_days=3", "there is no section 'event'; known are environment, evaluation, events"),
         ("events.lookback_days.x=3", "there is no section 'lookback_days'; known are none"),
         ("events.lookback_days=-3", "--set: key 'events.lookback_days': found '-3', but it should be greater than 0"),
-        ("events.look_back=3", "--set: unknown key 'events.look_back'; allowed here: future_tolerance_hours, look"),
+        ("events.look_back=3", "--set: unknown key 'events.look_back'; allowed here: future_tolerance_hours, horizon"),
         ("events.lookback_days={3", "--set events.lookback_days={3: the value is not valid YAML"),
         ("events.lookback_days=", "--set: key 'events.lookback_days': found 'None', but it should be"),
         ("events=3", "--set: key 'events': found '3', but it should be"),
@@ -190,7 +190,7 @@ def test_bad_overrides(override: str, says: str) -> None:
             "fav: like",
             "but it maps to like; allowed are view, search, cart, favourite, purchase, return",
         ),
-        ("format: csv", "format: xml", "should be 'csv', 'jsonl' or 'parquet'"),
+        ("format: csv", "format: xml", "should be 'csv', 'jsonl', 'parquet' or 'avro'"),
         ("id_columns", "id_column", "unknown key 'id_column'"),
         ("user_id: user_id", "user: user_id", "fields.user"),
         ("format: csv", "format: csv\nid: x", "unknown key 'id'; allowed here: daily_path, dates, description"),

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import dataclass
 from datetime import date
-from itertools import groupby
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,10 +11,12 @@ from chispa import assert_df_equality
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
-from intent_spark.dimensions.validity import date_changes, merge_versions
+from intent_spark.dimensions.validity import dated, merge_versions
 
 ARRIVING = "user_id string, valid_from date, tier int, city string"
+WITH_GONE = "user_id string, valid_from date, valid_to date, stated_on array<date>, tier int, gone boolean"
 VERSIONS = "user_id string, valid_from date, valid_to date, stated_on array<date>, tier int, city string"
 
 
@@ -70,47 +74,102 @@ def test_a_later_arrival_corrects_its_day(spark: SparkSession) -> None:
     assert versions(corrected) == {("a", day(1), None, 1, "x")}
 
 
-def test_a_dated_snapshot_changes_known_users_from_its_day(spark: SparkSession) -> None:
+def test_a_dated_file_says_what_holds_on_its_day(spark: SparkSession) -> None:
     there = merge_versions(nothing(spark), arriving(spark, ("a", day(1), 1, "x")), "user_id")
-    dated = date_changes(arriving(spark, ("a", day(1), 2, "x"), ("b", day(2), 1, "x")), there, "user_id", day(5))
-    assert versions(merge_versions(there, dated, "user_id")) == {
+    of_day_5 = dated(arriving(spark, ("a", day(1), 2, "x"), ("b", day(2), 1, "x")), day(5))
+    merged = merge_versions(there, of_day_5, "user_id")
+    assert versions(merged) == {
         ("a", day(1), day(5), 1, "x"), ("a", day(5), None, 2, "x"), ("b", day(2), None, 1, "x")
     }  # fmt: skip
+    of_day_3 = dated(arriving(spark, ("a", day(1), 3, "x"), ("b", day(2), 4, "x")), day(3))
+    assert versions(merge_versions(merged, of_day_3, "user_id")) == {
+        ("a", day(1), day(3), 1, "x"), ("a", day(3), day(5), 3, "x"), ("a", day(5), None, 2, "x"),
+        ("b", day(2), day(5), 4, "x"), ("b", day(5), None, 1, "x"),
+    }, "a file of an earlier day that comes later"  # fmt: skip
 
 
-# Many users in one frame: a Spark run costs seconds, a user nothing.
-statements = st.lists(
-    st.tuples(st.integers(0, 40).map(str), st.integers(1, 6).map(day), st.integers(1, 2), st.just("x")),
-    min_size=100, max_size=200, unique_by=lambda row: row[:2],
-)  # fmt: skip
+@dataclass(frozen=True)
+class Delivery:
+    """One file: a full snapshot of a day, or changes; by user what is said: day, since when, tier (None: gone)."""
+
+    snapshot: date | None
+    rows: dict[str, tuple[date, date, int | None]]
 
 
-def naive(rows: list[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
-    """The versions, by walking through each user's rows in order."""
+def naive(deliveries: list[Delivery]) -> set[tuple[Any, ...]]:
+    """The versions, by walking through each user's statements in order."""
+    taken = [d.snapshot for d in deliveries if d.snapshot]
+    said: dict[str, dict[date, int | None]] = defaultdict(dict)
+    since: dict[str, date] = {}
+    for delivery in deliveries:
+        for user, (stated, begun, tier) in delivery.rows.items():
+            said[user][stated] = tier
+            since[user] = min(since.get(user, begun), begun)
     found = set()
-    for user, group in groupby(sorted(rows), key=lambda row: row[0]):
-        kept: list[tuple[Any, ...]] = []
-        for row in group:
-            if not kept or kept[-1][2:] != row[2:]:
-                kept.append(row)
-        ends = [row[1] for row in kept[1:]] + [None]
-        found |= {(user, row[1], end, *row[2:]) for row, end in zip(kept, ends, strict=True)}
+    for user, statements in said.items():
+        first = min(statements)
+        if any(since[user] <= s < first for s in taken):
+            since[user] = first
+        statements |= {s: None for s in taken if s > first and s not in statements}
+        kept = [(d, tier) for d, tier in sorted(statements.items())]
+        kept = [kept[0], *[now for last, now in pairwise(kept) if now[1] != last[1]]]
+        kept[0] = (min(since[user], kept[0][0]), kept[0][1])
+        ends = [d for d, _ in kept[1:]] + [None]
+        found |= {(user, d, end, tier) for (d, tier), end in zip(kept, ends, strict=True)}
+    return found
+
+
+USERS = [str(n) for n in range(60)]
+
+
+@st.composite
+def deliveries(draw: st.DrawFn) -> list[Delivery]:
+    """Snapshots of even days and changes of odd ones, for many users at a time: a Spark run costs seconds."""
+    found = []
+    for n in draw(st.lists(st.integers(2, 12), min_size=4, max_size=6, unique=True)):
+        users = draw(st.lists(st.sampled_from(USERS), min_size=20, max_size=50, unique=True))
+        tiers = draw(st.lists(st.one_of(st.integers(1, 2), st.none()), min_size=60, max_size=60))
+        ages = draw(st.lists(st.integers(0, 3), min_size=60, max_size=60))
+        is_full = n % 2 == 0
+        rows = {
+            user: (day(n), day(max(1, n - age)) if is_full else day(n), (tier or 1) if is_full else tier)
+            for user, tier, age in zip(users, tiers, ages, strict=False)
+        }
+        found.append(Delivery(day(n) if is_full else None, rows))
     return found
 
 
 @pytest.mark.slow
 @settings(
-    max_examples=3, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    max_examples=4, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
 )
-@given(rows=statements, data=st.data())
+@given(in_time=deliveries(), data=st.data())
 def test_the_order_of_arrival_does_not_matter(
-    spark: SparkSession, rows: list[tuple[Any, ...]], data: st.DataObject
+    spark: SparkSession, in_time: list[Delivery], data: st.DataObject
 ) -> None:
-    order = data.draw(st.permutations(rows))
-    cuts = sorted(data.draw(st.lists(st.integers(1, len(rows) - 1), min_size=2, max_size=2)))
-    there = nothing(spark)
-    for batch in (order[: cuts[0]], order[cuts[0] : cuts[1]], order[cuts[1] :]):
-        if batch:
-            merged = merge_versions(there, arriving(spark, *batch), "user_id")
-            there = spark.createDataFrame(merged.collect(), VERSIONS)
-    assert versions(there) == naive(rows)
+    there, taken = spark.createDataFrame([], WITH_GONE), []
+    for delivery in data.draw(st.permutations(in_time)):
+        rows = [
+            (user, begun, None, [stated], tier, None if tier else True)
+            for user, (stated, begun, tier) in delivery.rows.items()
+        ]
+        merged = merge_versions(there, spark.createDataFrame(rows, WITH_GONE), "user_id", delivery.snapshot, taken)
+        there = spark.createDataFrame(merged.collect(), WITH_GONE)
+        taken += [delivery.snapshot] if delivery.snapshot else []
+    rows = there.collect()
+    assert all((row["tier"] is None) == bool(row["gone"]) for row in rows)
+    assert {(r["user_id"], r["valid_from"], r["valid_to"], r["tier"]) for r in rows} == naive(in_time)
+
+
+def test_a_corrected_snapshot_takes_back_who_was_in_it(spark: SparkSession) -> None:
+    def full(*users: str) -> DataFrame:
+        rows = [(user, day(1), None, [day(5)], 1, None) for user in users]
+        return spark.createDataFrame(rows, WITH_GONE)
+
+    first = merge_versions(spark.createDataFrame([], WITH_GONE), full("a", "b", "c"), "user_id", day(3))
+    first = first.withColumn("stated_on", F.array(F.lit(day(3))))
+    wrong = merge_versions(first, full("a", "b"), "user_id", day(5), [day(3)])
+    gone = {(r["user_id"], r["valid_from"]) for r in wrong.collect() if r["gone"]}
+    assert gone == {("c", day(5))}
+    right = merge_versions(wrong, full("b", "c"), "user_id", day(5), [day(3), day(5)])
+    assert {(r["user_id"], r["valid_from"]) for r in right.collect() if r["gone"]} == {("a", day(5))}

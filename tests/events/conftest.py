@@ -61,13 +61,24 @@ def till(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def ingest(context: JobContext) -> Callable[..., Outcome]:
+def ingest_into() -> Callable[..., Outcome]:
+    """Run ``ingest_events`` on a path, into the warehouse of a context."""
+
+    def run(context: JobContext, source: str, path: Path, *words: str) -> Outcome:
+        job = IngestEvents()
+        options: Namespace = build_parser(job).parse_args(["--source", source, "--input", str(path), *words])
+        job.check_options(options)
+        return execute(job, context, options)
+
+    return run
+
+
+@pytest.fixture
+def ingest(context: JobContext, ingest_into: Callable[..., Outcome]) -> Callable[..., Outcome]:
     """Run ``ingest_events`` on a path."""
 
     def run(source: str, path: Path, *words: str) -> Outcome:
-        job = IngestEvents()
-        options: Namespace = build_parser(job).parse_args(["--source", source, "--input", str(path), *words])
-        return execute(job, context, options)
+        return ingest_into(context, source, path, *words)
 
     return run
 

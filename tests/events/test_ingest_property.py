@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,11 +14,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
+from intent_spark.config.loading import conf_dir
 from intent_spark.config.settings import Settings
 from intent_spark.events.job import IngestEvents
 from intent_spark.lakehouse.job import JobContext, execute
 from intent_spark.lakehouse.lakehouse import Lakehouse
 from intent_spark.pipeline.options import build_parser
+from tests.events.test_replay import check_totals, mend, replay
 
 NOW = datetime(2026, 3, 10, 12)
 TYPES = ("view", "search", "cart", "favourite", "purchase")
@@ -47,9 +50,9 @@ def blank(value: str | None) -> bool:
     return value is None or value.strip(" ") == ""
 
 
-def naive_reason(row: dict[str, Any]) -> bool:
+def naive_reason(row: dict[str, Any], types: tuple[str, ...]) -> bool:
     """Whether a row is good: the contract's rules, written again."""
-    if any(blank(row[name]) for name in ("event_id", "user_id")) or row["event_type"] not in TYPES:
+    if any(blank(row[name]) for name in ("event_id", "user_id")) or row["event_type"] not in types:
         return False
     try:
         happened = datetime.fromisoformat(row["event_time"] or "")
@@ -63,7 +66,7 @@ def naive_reason(row: dict[str, Any]) -> bool:
     return row["quantity"] in ("1", "2")  # "1.0" is no whole number as Spark reads one
 
 
-def naive_counts(files: list[list[str]]) -> tuple[int, set[str], int]:
+def naive_counts(files: list[list[str]], types: tuple[str, ...] = TYPES) -> tuple[int, set[str], int]:
     """Rows read, ids accepted, rows refused."""
     read, accepted, refused = 0, set(), 0
     for line in (line for file in files for line in file if line.strip(" ")):
@@ -72,7 +75,7 @@ def naive_counts(files: list[list[str]]) -> tuple[int, set[str], int]:
             row = json.loads(line)
         except ValueError:
             row = None
-        if isinstance(row, dict) and naive_reason(row):
+        if isinstance(row, dict) and naive_reason(row, types):
             accepted.add(row["event_id"].strip(" "))
         else:
             refused += 1
@@ -90,10 +93,11 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     max_examples=3, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
 )
 @given(delivered=deliveries)
-def test_read_is_accepted_plus_duplicate_plus_quarantined(
+def test_read_is_accepted_plus_duplicate_plus_quarantined_before_and_after_a_replay(
     spark: SparkSession, settings: Settings, folders: Iterator[Path], delivered: list[list[str]]
 ) -> None:
     folder = next(folders)
+    shutil.copytree(conf_dir(), folder / "conf")
     context = JobContext(settings, spark, Lakehouse(spark, str(folder / "warehouse")))
     job = IngestEvents()
     raw = folder / "raw" / "events" / "date=2026-03-10"
@@ -113,3 +117,13 @@ def test_read_is_accepted_plus_duplicate_plus_quarantined(
         quarantine = context.lakehouse.read("events_quarantine").collect()
         places = [delivered[int(Path(q["file"]).stem[-1])][q["line"] - 1] == q["raw"] for q in quarantine]
     assert len(places) == refused and all(places)
+    check_totals(context)
+    mend(folder / "conf" / "sources" / "simulated_shop.yaml", "{view: view,", "{view: view, VIEW: view, steal: cart,")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INTENT_SPARK_CONF", str(folder / "conf"))
+        replay(context, "unknown_event_type", "--source", "simulated_shop")
+    _, accepted, refused = naive_counts(delivered, (*TYPES, "VIEW", "steal"))
+    assert {event[0] for event in context.lakehouse.read("events").select("event_id").collect()} == accepted
+    assert context.lakehouse.read("events").count() == len(accepted)
+    assert (context.lakehouse.read("events_quarantine").count() if refused else 0) == refused
+    check_totals(context)

@@ -9,6 +9,7 @@ from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
 
 from intent_spark.config.errors import ContractError
+from intent_spark.config.loading import load_settings
 from intent_spark.config.source import MoneyField, SourceMapping, TimeField
 from intent_spark.events.mapping import map_events, minor_units, time_column
 
@@ -18,26 +19,29 @@ GOOD = {
     "at": "2026-01-15 10:00:00",
 }  # fmt: skip
 LEARNED = datetime(2026, 4, 1, 12, tzinfo=UTC)
+LIMITS = load_settings().events
 MakeMapping = Callable[..., SourceMapping]
 
 
 def raw_rows(spark: SparkSession, rows: list[dict[str, Any]], corrupt: bool = False) -> DataFrame:
     """Parsed rows as ``raw.parse`` gives them."""
     schema = ", ".join(f"{name} string" for name in COLUMNS)
-    schema += ", _file string, _block bigint, _row bigint, _raw string, _corrupt boolean"
+    schema += ", _batch string, _file string, _block bigint, _row bigint, _raw string, _corrupt string"
+    broken = "malformed" if corrupt else None
     values = [
-        (*[row.get(name) for name in COLUMNS], "file:/f.csv", 0, n, f"line {n}", corrupt) for n, row in enumerate(rows)
+        (*[row.get(name) for name in COLUMNS], None, "file:/f.csv", 0, n, f"line {n}", broken)
+        for n, row in enumerate(rows)
     ]
     return spark.createDataFrame(values, schema)
 
 
 def mapped(spark: SparkSession, mapping: SourceMapping, *rows: dict[str, Any]) -> list[dict[str, Any]]:
-    frame = map_events(raw_rows(spark, list(rows)), mapping, LEARNED, 24)
+    frame = map_events(raw_rows(spark, list(rows)), mapping, LEARNED, LIMITS)
     return [row.asDict() for row in frame.orderBy("_row").collect()]
 
 
 def test_a_good_row_becomes_an_event(spark: SparkSession, make_mapping: MakeMapping) -> None:
-    frame = map_events(raw_rows(spark, [GOOD]), make_mapping(), LEARNED, 24)
+    frame = map_events(raw_rows(spark, [GOOD]), make_mapping(), LEARNED, LIMITS)
     names = ["event_id", "user_id", "event_type", "item_id", "category", "price", "quantity", "session_id"]
     expected = spark.createDataFrame(
         [
@@ -104,7 +108,7 @@ def test_reasons(spark: SparkSession, make_mapping: MakeMapping, change: dict[st
 def test_the_first_broken_rule_is_the_reason(spark: SparkSession, make_mapping: MakeMapping) -> None:
     [row] = mapped(spark, make_mapping(), {})
     assert row["reason"] == "missing_event_id"
-    corrupt = map_events(raw_rows(spark, [GOOD], corrupt=True), make_mapping(), LEARNED, 24).first()
+    corrupt = map_events(raw_rows(spark, [GOOD], corrupt=True), make_mapping(), LEARNED, LIMITS).first()
     assert corrupt and corrupt["reason"] == "malformed"
 
 

@@ -10,7 +10,8 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from intent_spark.config.source import SourceMapping
-from intent_spark.events.raw import RawFile, header_columns, inspect_files, number_lines, parse, plain_path, read_raw
+from intent_spark.events.parse import header_columns, parse
+from intent_spark.events.raw import RawFile, inspect_files, number_lines, plain_path, read_raw
 
 MakeMapping = Callable[..., SourceMapping]
 SMALL = {"spark.sql.files.maxPartitionBytes": "200", "spark.sql.files.openCostInBytes": "0"}
@@ -78,7 +79,7 @@ def test_windows_line_ends_and_byte_order_marks(
     text = "\ufeffid,who\r\n" + "".join(f"{n},person {n}\r\n" for n in range(60)) + "\r\nlast,one"
     path = write(tmp_path / "windows.csv", text)
     raw, [file], rows = whole(spark, make_mapping(), path)
-    assert (file.header, file.rows) == ("id,who", 61)
+    assert (file.layout, file.rows) == ("id,who", 61)
     assert {row["who"] for row in rows.collect()} == {*(f"person {n}" for n in range(60)), "one"}
     assert placed(raw, rows, make_mapping()) == true_places(path, first_line=2)
 
@@ -89,9 +90,9 @@ def test_files_with_different_headers_are_each_read_by_their_own(
     old = write(tmp_path / "old.csv", "who,id\nann,1\n")
     new = write(tmp_path / "new 100%[1].csv", 'id,"full, name",who\n2,"Bob ""B"" B, Jr",bob\n')
     _, files, rows = whole(spark, make_mapping(), old, new)
-    assert len({file.header for file in files}) == 2
+    assert len({file.layout for file in files}) == 2
     found = {row["id"]: (row["who"], row["full, name"], row["_corrupt"]) for row in rows.collect()}
-    assert found == {"1": ("ann", None, False), "2": ("bob", 'Bob "B" B, Jr', False)}
+    assert found == {"1": ("ann", None, None), "2": ("bob", 'Bob "B" B, Jr', None)}
 
 
 def test_header_columns(make_mapping: MakeMapping) -> None:
@@ -116,9 +117,9 @@ def test_blank_separated_text(spark: SparkSession, make_mapping: MakeMapping, tm
     mapping = make_mapping(text={"delimiter": "blanks"})
     path = write(tmp_path / "cd.txt", " id  who\n 00001 19970101\t\n\t00002   19970112  \n3\n1 2 3\n")
     _, _, rows = whole(spark, mapping, path)
-    found = [(row["id"], row["who"]) for row in rows.orderBy("_row").collect() if not row["_corrupt"]]
+    found = [(row["id"], row["who"]) for row in rows.orderBy("_row").collect() if row["_corrupt"] is None]
     assert found == [("00001", "19970101"), ("00002", "19970112")]
-    assert rows.where("_corrupt").count() == 2
+    assert rows.where("_corrupt is not null").count() == 2
 
 
 def test_broken_csv_lines_are_marked_and_kept(spark: SparkSession, make_mapping: MakeMapping, tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ def test_broken_csv_lines_are_marked_and_kept(spark: SparkSession, make_mapping:
     path = write(tmp_path / "bad.csv", "\n".join(["id,who", "1,fine", *bad]) + "\n")
     _, [file], rows = whole(spark, make_mapping(), path)
     assert file.rows == 5 == rows.count()
-    assert {row["_raw"][:20] for row in rows.where("_corrupt").collect()} == {text[:20] for text in bad}
+    assert {row["_raw"][:20] for row in rows.where("_corrupt is not null").collect()} == {text[:20] for text in bad}
 
 
 def test_broken_json_lines_are_marked_and_kept(spark: SparkSession, make_mapping: MakeMapping, tmp_path: Path) -> None:
@@ -136,9 +137,9 @@ def test_broken_json_lines_are_marked_and_kept(spark: SparkSession, make_mapping
     path = write(tmp_path / "lines.jsonl", "\n".join([*bad, *good]) + "\n\n")
     _, [file], rows = whole(spark, mapping, path)
     assert file.rows == len(bad) + len(good) == rows.count()
-    found = [(row["id"], row["who"]) for row in rows.where("not _corrupt and id is not null").collect()]
+    found = [(row["id"], row["who"]) for row in rows.where("_corrupt is null and id is not null").collect()]
     assert {*found} >= {("1", '{"a":[1]}'), ("1.5", None)}
-    refused = {row["_raw"] for row in rows.where("_corrupt or id is null").collect()}
+    refused = {row["_raw"] for row in rows.where("_corrupt is not null or id is null").collect()}
     assert {*bad} - {'{"id": 1} {"id": 2}x'} <= refused
 
 

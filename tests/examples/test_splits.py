@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intent_spark.config.errors import UsageError
-from intent_spark.examples.splits import default_dates, split_dates
+from intent_spark.examples.splits import default_splits, split_dates
 
 D = date(2026, 2, 1)
 
@@ -45,16 +45,36 @@ def test_overlaps_are_refused(train: list[date], validation: date, test: date | 
         split_dates(train, validation, test, 7)
 
 
+def test_a_refit_date_closes_before_validation_does() -> None:
+    found = split_dates([D], later(10), later(17), 7, [later(5), later(9)])
+    assert found == {D: "train", later(5): "refit", later(9): "refit", later(10): "validation", later(17): "test"}
+    with pytest.raises(UsageError, match="refit date 2026-02-11 is not before validation date 2026-02-11"):
+        split_dates([D], later(10), None, 7, [later(5), later(10)])
+
+
 def test_default_dates_of_the_docstring() -> None:
-    train, validation = default_dates(date(2026, 3, 1), 7, 7, 2)
-    assert (train, validation) == ([date(2026, 2, 8), date(2026, 2, 15)], date(2026, 2, 22))
+    days = {"train": ["15", "12"], "refit": ["19", "16"], "validation": ["22"]}
+    wanted = {date.fromisoformat(f"2026-02-{day}"): split for split, of in days.items() for day in of}
+    assert default_splits(date(2026, 3, 1), D, 7, 3, 2) == wanted
 
 
-@given(st.integers(1, 120), st.integers(1, 60), st.integers(1, 8))
-def test_default_dates_never_overlap(horizon: int, step: int, count: int) -> None:
-    """No label's window of one split shares a day with another's, and the last one has closed at as_of."""
-    train, validation = default_dates(D, horizon, step, count)
-    splits = split_dates(train, validation, None, horizon)
-    assert len(splits) == count + 1
-    assert max(train) + timedelta(days=horizon) <= validation
-    assert validation + timedelta(days=horizon) == D
+def test_only_dates_with_a_history_train() -> None:
+    found = default_splits(later(20), D, 7, 2, 8)
+    assert sorted(day for day, split in found.items() if split == "train") == [later(2), later(4), later(6)]
+    with pytest.raises(UsageError, match="leaves no training date after 2026-02-01"):
+        default_splits(later(14), D, 7, 2, 8)
+
+
+@given(st.integers(1, 120), st.one_of(st.none(), st.integers(1, 60)), st.integers(1, 8))
+def test_default_dates_never_overlap(horizon: int, step: int | None, count: int) -> None:
+    """No label's window of training shares a day with validation's, and none is open at as_of."""
+    found = default_splits(D, date(2000, 1, 1), horizon, step, count)
+    by_split = {split: [day for day in found if found[day] == split] for split in ("train", "refit", "validation")}
+    [validation] = by_split["validation"]
+    window = timedelta(days=horizon)
+    assert len(by_split["train"]) == count
+    assert max(by_split["train"]) + window <= validation
+    assert validation + window == D == max(found) + window
+    assert all(max(by_split["train"]) < day < validation for day in by_split["refit"])
+    if step is None and horizon > 1:
+        assert 1 <= len(by_split["refit"]) <= 6

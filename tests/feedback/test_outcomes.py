@@ -11,8 +11,11 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from intent_spark.config.errors import ContractError
-from intent_spark.feedback.outcomes import check_both_outcomes, count_scores, segment
+from intent_spark.feedback.outcomes import check_both_outcomes, common_categories, count_scores, segment, segments
 from intent_spark.models.metrics import ScoreHistogram, auc, brier, calibration_error, log_loss, pr_auc
+
+SCORED = "segments array<string>, intent double, label int"
+GROUPS = [["new"], ["new", "activity: 0"], ["regular"]]
 
 
 def test_segments(spark: SparkSession) -> None:
@@ -31,17 +34,32 @@ def test_segments(spark: SparkSession) -> None:
     assert [r["wanted"] for r in recency] == ["dormant"]
 
 
+def test_segments_by_activity_and_category(spark: SparkSession) -> None:
+    rows = [(0, None), (1, "a"), (9, "b"), (10, "a"), (99, "c"), (100, "c")]
+    frame = spark.createDataFrame(rows, "event_count_30d bigint, top_category_90d_1 string")
+    assert common_categories(frame) == ["a", "c", "b"], "equally common ones by name"
+    found = [row[0] for row in frame.select(segments(frame.columns, ["a", "c"])).collect()]
+    assert found == [
+        ["regular", "activity: 0"],
+        ["regular", "activity: 1 to 9", "category: a"],
+        ["regular", "activity: 1 to 9", "category: other"],
+        ["regular", "activity: 10 to 99", "category: a"],
+        ["regular", "activity: 10 to 99", "category: c"],
+        ["regular", "activity: 100 and more", "category: c"],
+    ]
+    bare = frame.select(F.lit(1).alias("user_id"))
+    assert [row[0] for row in bare.select(segments(bare.columns)).distinct().collect()] == [["regular"]]
+    assert common_categories(bare) == []
+
+
 def test_counts_lead_to_the_metrics_of_the_rows(spark: SparkSession) -> None:
     rng = random.Random(3)
-    rows = [
-        (rng.choice(["new", "regular"]), round(0.001 + 0.99 * rng.random() ** 3, 4), rng.random()) for _ in range(400)
-    ]
-    rows = [(part, score, int(draw < score)) for part, score, draw in rows]
-    frame = spark.createDataFrame(rows, "segment string, intent double, label int")
-    found = count_scores(frame, "intent")
-    assert set(found) == {"all", "new", "regular"}
+    rows = [(rng.choice(GROUPS), round(0.001 + 0.99 * rng.random() ** 3, 4), rng.random()) for _ in range(400)]
+    rows = [(parts, score, int(draw < score)) for parts, score, draw in rows]
+    found = count_scores(spark.createDataFrame(rows, SCORED), "intent")
+    assert list(found) == ["all", "activity: 0", "new", "regular"]
     for part, histogram in found.items():
-        mine = [(score, label) for name, score, label in rows if part in ("all", name)]
+        mine = [(score, label) for names, score, label in rows if part in ("all", *names)]
         raw = ScoreHistogram.from_scores(*zip(*mine, strict=True))
         np.testing.assert_allclose(histogram.score, raw.score, rtol=0, atol=1e-12)
         np.testing.assert_array_equal(histogram.positives, raw.positives)
@@ -53,8 +71,8 @@ def test_counts_lead_to_the_metrics_of_the_rows(spark: SparkSession) -> None:
 def test_rounding_moves_no_metric_that_is_read(spark: SparkSession) -> None:
     """Scores are kept to six decimals; AUC and log loss must not show it."""
     rng = random.Random(4)
-    rows = [("regular", score := rng.random() ** 4, int(rng.random() < score)) for _ in range(2000)]
-    counted = count_scores(spark.createDataFrame(rows, "segment string, intent double, label int"), "intent")["all"]
+    rows = [(["regular"], score := rng.random() ** 4, int(rng.random() < score)) for _ in range(2000)]
+    counted = count_scores(spark.createDataFrame(rows, SCORED), "intent")["all"]
     raw = ScoreHistogram.from_scores([r[1] for r in rows], [r[2] for r in rows])
     assert auc(counted) == pytest.approx(auc(raw), abs=1e-5)
     assert log_loss(counted) == pytest.approx(log_loss(raw), rel=1e-4)
@@ -62,13 +80,13 @@ def test_rounding_moves_no_metric_that_is_read(spark: SparkSession) -> None:
 
 def test_a_surprise_costs_what_the_last_kept_decimal_says(spark: SparkSession) -> None:
     """A buyer at 3e-7 must not be counted as one at exactly 0: that would cost 36 nats for nothing."""
-    rows = [("regular", 3e-7, 1), ("regular", 1 - 3e-7, 0), ("regular", 0.5, 1)]
-    counted = count_scores(spark.createDataFrame(rows, "segment string, intent double, label int"), "intent")["all"]
+    rows = [(["regular"], 3e-7, 1), (["regular"], 1 - 3e-7, 0), (["regular"], 0.5, 1)]
+    counted = count_scores(spark.createDataFrame(rows, SCORED), "intent")["all"]
     assert counted.score.tolist() == pytest.approx([1e-6, 0.5, 1 - 1e-6])
 
 
 def test_users_without_a_score_are_left_out(spark: SparkSession) -> None:
-    frame = spark.createDataFrame([("new", 0.5, 1), ("new", None, 1)], "segment string, intent double, label int")
+    frame = spark.createDataFrame([(["new"], 0.5, 1), (["new"], None, 1)], SCORED)
     found = count_scores(frame, "intent")
     assert (found["all"].total, found["all"].total_positives) == (1.0, 1.0)
     assert count_scores(frame.where(F.col("intent").isNull()), "intent") == {}

@@ -34,6 +34,8 @@ AS_OF = "2026-04-06"
 # Few dates and epochs: the tests ask whether the flow holds, not how well it ranks.
 SMALL = (
     "examples.train_dates=1",
+    "examples.step_days=4",
+    "registry.record=false",
     "model.max_epochs=2",
     "model.hidden_units=8",
     "model.logistic_l2=[0.01]",

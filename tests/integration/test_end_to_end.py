@@ -89,10 +89,10 @@ def test_a_second_run_does_nothing_and_says_so(undisturbed: Run, run_here: Calla
 def test_a_pipeline_killed_twice_ends_like_an_undisturbed_one(
     undisturbed: Run, run_here: Callable[[Path], Run], shop: Shop, tmp_path: Path
 ) -> None:
-    """Killed while events are written, started again, killed while the ranks train, and started again."""
+    """Killed while events are written, started again, killed after an epoch of the network, and started again."""
     warehouse = tmp_path / "warehouse"
     words = ["run_pipeline", *pipeline_words(shop.raw, tmp_path / "report"), "--warehouse", str(warehouse)]
-    for attempt, marker in enumerate(("step=ingest_events.write_events", "step=train_intent.ranks")):
+    for attempt, marker in enumerate(("step=ingest_events.write_events", "step=train_intent.epoch")):
         log = tmp_path / f"log{attempt}"
         process = start_job([*words, *small_options()], log, tmp_path)
         try:
@@ -100,7 +100,10 @@ def test_a_pipeline_killed_twice_ends_like_an_undisturbed_one(
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+    models = warehouse / "models"
+    assert list(models.glob(".training-*/checkpoints/lstm/*.npz")), "what the next run goes on from"
     ended = run_here(warehouse)
+    assert not list(models.glob(".training-*"))
     assert ended.outcome.status == "succeeded"
     same_data(ended, undisturbed)
 

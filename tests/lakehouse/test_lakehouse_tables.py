@@ -146,7 +146,14 @@ def test_a_dimension_as_known_at_a_day(context: JobContext) -> None:
     versions = context.spark.createDataFrame(
         [("a", "2026-01-01", "2026-03-02", 10), ("a", "2026-03-02", None, 20), ("b", "2026-03-03", None, 30)],
         "item_id string, valid_from string, valid_to string, price int",
-    ).selectExpr("*", "array(date(valid_from)) as stated_on", "null as category", "null as brand", "null as title")
+    ).selectExpr(
+        "*",
+        "array(date(valid_from)) as stated_on",
+        "null as category",
+        "null as brand",
+        "null as title",
+        "null as gone",
+    )
     context.lakehouse.create(ITEMS)
     context.lakehouse.append_once(versions, ITEMS, "all")
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
 from chispa import assert_df_equality
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from intent_spark.config.errors import ContractError
 from intent_spark.dimensions.contract import ITEMS, USERS
@@ -56,3 +58,11 @@ def test_contracts_hold_together(contract: TableContract) -> None:
     assert page.startswith(f"## {contract.name}\n")
     assert all(f"| `{name}` |" in page for name in names)
     assert all(rule in page for rule in contract.checks.values())
+
+
+def test_rows_against_a_warning_are_counted(spark: SparkSession) -> None:
+    contract = replace(SALES, warnings={"cheap": "amount > 5", "early": "day >= date'2026-01-01'"})
+    frame = spark.createDataFrame([("1", 3), ("2", 9), ("3", None)], "sale_id string, amount int")
+    frame = frame.withColumn("day", F.lit(date(2026, 3, 1)))
+    assert frame.agg(*contract.warning_counts()).collect() == [(1, 0)]
+    assert "Warned of, with the number of rows against it: `amount > 5`" in describe([contract])

@@ -150,4 +150,4 @@ def test_an_altered_model_is_not_promoted(tmp_path: Path) -> None:
     (model_dir / "schema.json").write_text("{}")
     with pytest.raises(ContractError):
         promote(tmp_path, model_dir.name)
-    assert not (tmp_path / "champion.json").exists()
+    assert not (tmp_path / "aliases.json").exists()

@@ -121,6 +121,17 @@ def test_take_pads_to_the_longest_and_minus_one_is_an_empty_row() -> None:
     assert not batch["numeric"][1].any()
 
 
+def test_selected_rows_are_what_is_taken_of_them() -> None:
+    encoded, rows = encode_ragged(ten_rows(), SCHEMA), np.array([3, 0, 3, 7])
+    chosen, wanted = encoded.select(rows).take(np.arange(4), 6), encoded.take(rows, 6)
+    assert set(chosen) == set(wanted)
+    for name, values in wanted.items():
+        np.testing.assert_array_equal(chosen[name], values, err_msg=name)
+    nothing = encoded.select(np.arange(0))
+    assert nothing.rows == 0
+    assert not nothing.take(np.array([-1, -1]))["mask"].any()
+
+
 def test_concat_equals_encoding_at_once() -> None:
     table = ten_rows()
     joined = Encoded.concat([encode_ragged(table.slice(start, 5), SCHEMA) for start in (0, 5)])

@@ -53,7 +53,8 @@ def add_events(
     lakehouse.append_once(frame, EVENTS, batch_id)
     days = dict(Counter(Shop(zone).day(e.time) for e in events))
     row = (
-        batch_id, "test", len(events), len(events), 0, 0, days, [], lakehouse.version("events"), datetime.now(UTC),
+        batch_id, "test", "files", "csv", len(events), 0, len(events), 0, 0, 0, days, [], {}, lakehouse.version("events"),
+        datetime.now(UTC),
     )  # fmt: skip
     ledger = lakehouse.spark.createDataFrame([row], INGEST_LEDGER.schema()).coalesce(1)
     lakehouse.append_once(ledger, INGEST_LEDGER, batch_id)

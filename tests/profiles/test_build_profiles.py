@@ -55,6 +55,7 @@ def a_user(age: int, valid_from: str, valid_to: str | None) -> tuple[Any, ...]:
         1,
         day("2026-01-01"),
         True,
+        None,
     )
 
 

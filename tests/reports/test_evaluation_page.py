@@ -15,6 +15,7 @@ from intent_spark.models import metrics
 from intent_spark.models.metrics import ScoreHistogram
 from intent_spark.reports import evaluation
 from intent_spark.reports.evaluation import Candidate, EvaluationPage
+from intent_spark.reports.quality_plots import GateDay
 
 VOID = {"meta", "link", "br"}
 
@@ -59,6 +60,13 @@ def page(histograms: dict[str, ScoreHistogram]) -> EvaluationPage:
         lineage=[{"table": "profiles", "version": 12, "rows": 20000, "note": "definition 9f3a"}],
         stages=[{"stage": "ingest_events", "rows": 1234567, "seconds": 38.21}],
         segments=[{"segment": "new users", "users": 400, "auc": 0.71}],
+        intervals=[{"candidate": "intent model", "AUC": "0.7100 (0.6900 to 0.7300)"}],
+        study=[
+            {"trial": 0, "state": "complete", "loss": 0.31, "dropout": 0.1},
+            {"trial": 1, "state": "pruned", "loss": None, "dropout": 0.4},
+            {"trial": 2, "state": "complete", "loss": 0.3, "dropout": 0.2},
+        ],
+        quality=[GateDay("low_volume", date(2024, 2, 27), 0.9, 0.4, 0.8, "fail", accepted=True)],
     )
 
 
@@ -69,13 +77,13 @@ def html(page: EvaluationPage) -> str:
 
 
 def test_page_is_well_formed_with_each_plot_and_table(html: str) -> None:
-    """Seven plots with a caption each; ids are unique over all of them."""
+    """Nine plots with a caption each; ids are unique over all of them."""
     outline = _Outline(html)
     assert outline.open == []
-    assert outline.tags.count("svg") == outline.tags.count("figcaption") == 7
-    assert outline.tags.count("table") == 7
+    assert outline.tags.count("svg") == outline.tags.count("figcaption") == 9
+    assert outline.tags.count("table") == 9
     assert len(outline.ids) == len(set(outline.ids))
-    assert html.count('role="img" aria-label=') == 7
+    assert html.count('role="img" aria-label=') == 9
 
 
 def test_page_needs_nothing_from_outside(html: str) -> None:
@@ -119,6 +127,9 @@ def test_optional_parts_may_be_missing(page: EvaluationPage) -> None:
         lineage=[],
         stages=[],
         segments=[],
+        intervals=[],
+        study=[],
+        quality=[],
         horizon_days=1,
     )
     text = evaluation.render(bare)

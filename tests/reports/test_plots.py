@@ -72,6 +72,21 @@ def test_score_distribution_adds_up_to_all_users_of_a_group() -> None:
     assert plots.score_distribution(ScoreHistogram.from_counts([0.3], [1], [2])).axes
 
 
+def test_a_study_shows_what_was_given_up() -> None:
+    study = [
+        {"trial": 0, "loss": 0.4},
+        {"trial": 1, "loss": None},
+        {"trial": 2, "loss": 0.3},
+        {"trial": 3, "loss": 0.5},
+    ]
+    figure = plots.tuning(study)
+    assert _legend(figure) == ["a trial", "the best until then", "given up"]
+    best = figure.axes[0].lines[1]
+    assert list(best.get_ydata()) == [0.4, 0.3, 0.3]
+    assert list(figure.axes[0].lines[2].get_xdata()) == [1]
+    plots.tuning([{"trial": 0, "loss": None}])
+
+
 def test_training_curves_mark_the_best_epoch() -> None:
     """The first of equal epochs wins; epochs without validation are drawn without it."""
     history = [

@@ -134,13 +134,14 @@ def _evaluation(shop: JobContext) -> None:
     outcomes = lakehouse.read("outcomes").collect()
     assert {r["as_of"].isoformat() for r in outcomes} == {"2026-03-07"}
     assert {r["user_id"]: r["label"] for r in outcomes} == {f"u{n}": int(n in (2, 3, 4)) for n in range(10)}
-    assert {r["user_id"]: r["segment"] for r in outcomes} == {"u0": "dormant"} | {
-        f"u{n}": "regular" for n in range(1, 10)
+    assert {r["user_id"]: r["segments"] for r in outcomes} == {"u0": ["dormant"]} | {
+        f"u{n}": ["regular"] for n in range(1, 10)
     }
     everybody = lakehouse.read("evaluations").where("segment = 'all'").collect()
     assert {(r["users"], r["positives"], r["retrain"]) for r in everybody} == {(10, 3, True)}
     assert {r["candidate"] for r in everybody} == {"lstm", "champion, uncalibrated", "logistic", "blend"}
     assert [r["candidate"] for r in everybody if r["champion"]] == ["lstm"]
+    assert all(r["auc_low"] <= r["auc"] <= r["auc_high"] and r["log_loss_low"] < r["log_loss_high"] for r in everybody)
     page = (Path(lakehouse.path("report")) / "index.html").read_text(encoding="utf-8")
     assert "AUC fell from 0.9000" in page
     assert run(EvaluateScores(), shop, "--as-of", "2026-03-07").status == "nothing_to_do"

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from deltalake import WriterProperties, write_deltalake
+
+from intent_spark.config.model import ModelConfig
+from intent_spark.config.training import FeedSettings
+from intent_spark.models.logistic import SumOverRanks
+from intent_spark.models.schema import FeatureSchema
+from intent_spark.training.collective import OneRank
+from intent_spark.training.feed import Keep, Share
+from intent_spark.training.stream import TrainFeed, rank_rows, train_feed
+from intent_spark.training.windows import Piece
 
 EVENTS = np.array(["view", "search", "cart", "favourite"])
 SPLITS = ("train", "train", "train", "validation", "test")
@@ -83,3 +93,42 @@ def write_examples(path: Path, table: pa.Table, row_group_rows: int = 1000) -> i
     properties = WriterProperties(max_row_group_size=row_group_rows)
     write_deltalake(str(path), table, mode="append", partition_by=["as_of"], writer_properties=properties)
     return DeltaTable(str(path)).version()
+
+
+@dataclass(frozen=True, eq=False)
+class MemorySource:
+    """Rows of a split that lie in memory, as row groups of ``group_rows`` rows."""
+
+    share: Share
+    schema: FeatureSchema
+    group_rows: int = 100_000
+    choice: np.ndarray | None = None
+
+    @property
+    def counts(self) -> list[int]:
+        rows = np.arange(self.share.rows) if self.choice is None else self.choice
+        return np.bincount(rows // self.group_rows, minlength=-(-self.share.rows // self.group_rows)).tolist()
+
+    def load(self, piece: Piece) -> Share:
+        rows = np.arange(self.share.rows) if self.choice is None else self.choice
+        of_group = rows[rows // self.group_rows == piece.group]
+        return self.share.select(of_group[piece.positions()])
+
+    outcomes = load
+
+    def nothing(self) -> Share:
+        return self.share.select(np.arange(0))
+
+    def profile_alone(self) -> MemorySource:
+        return self
+
+    def kept(self, keep: Keep, rank: int, ranks: int, total: SumOverRanks) -> tuple[MemorySource, int]:
+        chosen = keep(self.share.labels, 0)
+        return replace(self, choice=chosen), int((self.share.labels[chosen] == 0).sum())
+
+
+def memory_feed(share: Share, schema: FeatureSchema, config: ModelConfig, memory_mb: int = 1024) -> TrainFeed:
+    """The rows of one rank alone, as its training is fed with them."""
+    settings = FeedSettings(memory_mb=memory_mb)
+    rows = rank_rows(MemorySource(share, schema), settings, OneRank())
+    return train_feed(rows, config, settings, OneRank())

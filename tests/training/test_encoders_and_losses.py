@@ -17,16 +17,17 @@ from intent_spark.models.intent_net import build_network, traced_logits
 from intent_spark.training.balance import kept_rows, log_odds_offset
 from intent_spark.training.collective import OneRank
 from intent_spark.training.feed import Share, batch_of
-from intent_spark.training.loop_net import RankData, TrainedNetwork, fit_network, new_network
+from intent_spark.training.loop_net import TrainedNetwork, fit_network, new_network
 from intent_spark.training.slices_net import merge_slices, travels_sparse
-from intent_spark.training.step_net import TrainStep, group_totals, last_of_groups, new_optimizer, training_losses
-from tests.training.test_loop_net import SCHEMA, config, share
+from intent_spark.training.step_net import TrainStep, last_of_groups, new_optimizer, training_losses
+from tests.training.synthetic import memory_feed
+from tests.training.test_loop_net import SCHEMA, config, rank_data, share
 
 WITH_EVENTS = sorted(name for name, encoder in ENCODERS.items() if encoder)
 
 
 def trained(settings: ModelConfig, rows: int = 1500) -> TrainedNetwork:
-    data = RankData(share(rows), share(600, seed=2), rows)
+    data = rank_data(rows, settings, 600)
     return fit_network(new_network(SCHEMA, settings), data, settings, OneRank())
 
 
@@ -103,7 +104,7 @@ def test_balanced_training_still_gives_probabilities(balance: dict[str, float]) 
 def test_no_negative_left_is_refused() -> None:
     few, settings = share(20), config(negative_rate=1e-9)
     with pytest.raises(ContractError, match="raise model.negative_rate from 1e-09"):
-        fit_network(new_network(SCHEMA, settings), RankData(few, few, 20), settings, OneRank())
+        memory_feed(few, SCHEMA, settings)
 
 
 def moved(settings: ModelConfig, data: Share, batches: list[np.ndarray], optimizer: Any = None) -> dict[str, Any]:
@@ -113,10 +114,9 @@ def moved(settings: ModelConfig, data: Share, batches: list[np.ndarray], optimiz
     chosen = optimizer or new_optimizer(network, settings)
     chosen.build(network.trainable_variables)
     step = TrainStep(network, chosen, OneRank(), settings)
-    totals = group_totals(np.array([data.weights[rows].sum() for rows in batches]), settings.accumulate_steps)
     last = last_of_groups(len(batches), settings.accumulate_steps)
     for number, rows in enumerate(batches):
-        step(*batch_of(data, rows), totals[number], bool(last[number]))
+        step(*batch_of(data, rows), bool(last[number]))
     return {v.path: before[v.path] - v.numpy() for v in network.trainable_variables}
 
 
@@ -130,7 +130,6 @@ def test_accumulated_batches_are_one_larger_batch() -> None:
 
 def test_the_last_group_of_an_epoch_may_be_short() -> None:
     assert last_of_groups(5, 2).tolist() == [False, True, False, True, True]
-    assert group_totals(np.array([1.0, 2.0, 4.0]), 2).tolist() == [3.0, 3.0, 4.0]
 
 
 def test_the_gradient_is_clipped_by_its_whole_norm() -> None:
@@ -151,7 +150,7 @@ def test_weight_decay_shrinks_kernels_only() -> None:
     network = new_network(SCHEMA, settings)
     start = {v.path: v.numpy() for v in network.trainable_variables}
     optimizer = new_optimizer(network, settings)
-    TrainStep(network, optimizer, OneRank(), settings)(*batch_of(data, np.arange(64)), 1.0)
+    TrainStep(network, optimizer, OneRank(), settings)(*batch_of(data, np.arange(64)))
     for variable in network.trainable_variables:
         decayed = "kernel" in variable.path
         factor = 1 - 0.1 * 0.5 if decayed else 1.0

@@ -11,12 +11,14 @@ from pydantic import ValidationError
 
 from intent_spark.config.errors import UsageError
 from intent_spark.config.model import ModelConfig, encoder_names
+from intent_spark.config.training import FeedSettings
 from intent_spark.models.bgnbd import FEATURES
 from intent_spark.models.schema import FeatureSchema, NumericFeature, SequenceFeature
 from intent_spark.pipeline.options import build_parser
-from intent_spark.training.feed import ExampleTable, Slice, read_share, sample_of_rows
+from intent_spark.training.feed import ExampleTable, SplitRows
 from intent_spark.training.fitting import FitData, choose_candidates, fit_candidate, share_text
 from intent_spark.training.job import TrainIntent
+from intent_spark.training.stream import rank_rows
 from tests.models.lockstep import ThreadRank, in_lockstep
 from tests.training.synthetic import examples_table, write_examples
 
@@ -81,17 +83,6 @@ def test_names_are_put_in_order() -> None:
     assert set(encoder_names()) >= {"lstm", "gru"}
 
 
-def test_a_sample_takes_from_each_row_group_its_part() -> None:
-    assert sample_of_rows([10, 20], 15) == [Slice(0, 0, 5), Slice(1, 0, 10)]
-    assert sample_of_rows([3, 0, 4], 100) == [Slice(0, 0, 3), Slice(2, 0, 4)]
-    assert sample_of_rows([], 5) == sample_of_rows([0], 5) == []
-    counts = [7, 1, 0, 93, 11]
-    for rows in range(1, 112):
-        found = sample_of_rows(counts, rows)
-        assert sum(part.stop for part in found) == rows
-        assert all(part.stop <= counts[part.group] for part in found)
-
-
 def test_rank_0_tells_the_others() -> None:
     text = "trees of grün\n" * 1000
 
@@ -111,9 +102,10 @@ def test_ranks_hold_the_same_candidate_as_one_alone(name: str, tmp_path: Path) -
 
     def fit(_: int, rank: ThreadRank) -> tuple[dict[str, bytes], np.ndarray]:
         place = (found, rank.rank, rank.size, rank.sum)
-        train, total = read_share(table, "train", *place)
-        validation, _ = read_share(table, "validation", *place)
-        fitted = fit_candidate(name, FitData(found, small, 7, table, train, validation, total, rank))
+        train, validation = (
+            rank_rows(SplitRows.of(table, split, *place), FeedSettings(), rank) for split in ("train", "validation")
+        )
+        fitted = fit_candidate(name, FitData(found, small, 7, train, validation, rank))
         return fitted.files, fitted.validation_logits
 
     [(alone, logits)] = in_lockstep(fit, [0])

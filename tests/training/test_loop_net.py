@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -22,8 +23,8 @@ from intent_spark.models.schema import CategoricalFeature, FeatureSchema, Numeri
 from intent_spark.training.collective import OneRank
 from intent_spark.training.feed import Share, batch_of
 from intent_spark.training.loop_net import RankData, fit_network, new_network
-from intent_spark.training.step_net import TrainStep
-from tests.training.synthetic import EVENTS, examples_table
+from intent_spark.training.step_net import TrainStep, new_optimizer
+from tests.training.synthetic import EVENTS, examples_table, memory_feed
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "model.yaml"
 SCHEMA = FeatureSchema(
@@ -53,23 +54,33 @@ def share(rows: int, seed: int = 1) -> Share:
     return Share(encode_ragged(table, SCHEMA), labels, weights, np.arange(rows).astype(np.uint8))
 
 
-def gradients(data: Share, rows: np.ndarray, total: float) -> list[np.ndarray]:
+def rank_data(rows: int, settings: ModelConfig, validation: int = 300) -> RankData:
+    return RankData(memory_feed(share(rows), SCHEMA, settings), share(validation, seed=2))
+
+
+def gradients(data: Share, rows: np.ndarray) -> list[np.ndarray]:
     """What one step of plain gradient descent with rate 1 takes away from the weights."""
     still = config(dropout=0.0)
     network = new_network(SCHEMA, still)
     before = [variable.numpy() for variable in network.trainable_variables]
     optimizer = keras.optimizers.SGD(1.0)
     optimizer.build(network.trainable_variables)
-    TrainStep(network, optimizer, OneRank(), still)(*batch_of(data, rows), total)
+    TrainStep(network, optimizer, OneRank(), still)(*batch_of(data, rows))
     return [old - new.numpy() for old, new in zip(before, network.trainable_variables, strict=True)]
+
+
+def padded(rows: np.ndarray) -> np.ndarray:
+    return np.pad(rows, (0, 16 - len(rows)), constant_values=-1)
 
 
 def test_padded_and_split_batches_sum_to_the_gradient_of_all_rows() -> None:
     data = share(21)
     total = data.weights.sum()
-    whole = gradients(data, np.arange(21), total)
-    first = gradients(data, np.pad(np.arange(11), (0, 5), constant_values=-1), total)
-    second = gradients(data, np.pad(np.arange(11, 21), (0, 6), constant_values=-1), total)
+    whole = gradients(data, np.arange(21))
+    parts = [np.arange(11), np.arange(11, 21)]
+    first, second = (
+        [gradient * data.weights[rows].sum() / total for gradient in gradients(data, padded(rows))] for rows in parts
+    )
     assert any(np.abs(gradient).max() > 1e-3 for gradient in whole)
     for all_rows, one, other in zip(whole, first, second, strict=True):
         np.testing.assert_allclose(one + other, all_rows, atol=1e-6)
@@ -98,7 +109,7 @@ def test_no_columns_of_a_kind() -> None:
 
 
 def test_training_is_reproducible_learns_and_keeps_the_best_weights() -> None:
-    data = RankData(share(900), share(300, seed=2), 900)
+    data = rank_data(900, config())
     runs = []
     for _ in range(2):
         network = new_network(SCHEMA, config())
@@ -109,21 +120,21 @@ def test_training_is_reproducible_learns_and_keeps_the_best_weights() -> None:
         np.testing.assert_array_equal(values, second.weights[name])
     losses = [epoch.validation_loss for epoch in first.epochs]
     assert losses[first.best_epoch - 1] == min(losses) < losses[0]
-    found = batched_logits(traced_logits(network), data.validation.encoded, 64)
+    found = batched_logits(traced_logits(network), data.validation.held().encoded, 64)
     np.testing.assert_array_equal(found, first.validation_logits)
 
 
 def test_patience_ends_the_training() -> None:
     # A rate this small improves nothing that float32 can show, so the first epoch stays the best.
     still = config(max_epochs=9, patience=2, learning_rate=1e-12, dropout=0.0)
-    data = RankData(share(100), share(100, seed=2), 100)
+    data = rank_data(100, still, 100)
     trained = fit_network(new_network(SCHEMA, still), data, still, OneRank())
     assert len(trained.epochs) == trained.best_epoch + 2
 
 
 def test_a_diverging_loss_is_refused() -> None:
     wild = config(learning_rate=1e30)
-    data = RankData(share(200), share(50, seed=2), 200)
+    data = rank_data(200, wild, 50)
     with pytest.raises(ContractError, match=r"Training diverged in epoch \d .* lower model.learning_rate from 1e\+30"):
         fit_network(new_network(SCHEMA, wild), data, wild, OneRank())
 
@@ -132,3 +143,23 @@ def test_weights_of_another_network_are_refused() -> None:
     weights = get_weights(build_network(SCHEMA, config(hidden_units=4)))
     with pytest.raises(ContractError, match="weights do not fit"):
         set_weights(build_network(SCHEMA, config()), weights)
+
+
+def test_a_batch_of_one_class_and_a_vocabulary_of_one_train() -> None:
+    """Nothing is divided by the number of negatives, or of other values."""
+    table = examples_table(128, max_length=8)
+    for vocabulary in ((), ("view",)):
+        schema = replace(
+            SCHEMA,
+            categorical=(CategoricalFeature("city_tier", vocabulary[:1]),),
+            sequences=(SequenceFeature("seq_event_type", "vocabulary", vocabulary),),
+        )
+        labels = np.ones(128)
+        labels[:64] = 0
+        data = Share(encode_ragged(table, schema), labels, np.ones(128), np.zeros(128, np.uint8))
+        network, settings = new_network(schema, config()), config()
+        optimizer = new_optimizer(network, settings)
+        step = TrainStep(network, optimizer, OneRank(), settings)
+        for rows in (np.arange(64), np.arange(64, 128)):
+            assert np.isfinite(step(*batch_of(data, rows))).all()
+        assert all(np.isfinite(values).all() for values in get_weights(network).values())

@@ -88,6 +88,29 @@ def test_a_tie_goes_to_the_simpler() -> None:
     assert select(same, VALIDATION, CONFIG, False, OneRank()).champion == "logistic"
 
 
+def test_a_lucky_winner_is_not_believed() -> None:
+    """The blend is chosen where it is within one standard error of the lowest, else the simplest that is."""
+    rng = np.random.default_rng(0)
+    few = share(LABELS[:400], VALIDATION.buckets[:400])
+    alike = {name: TRUTH[:400] + rng.normal(0, 0.3, 400) for name in ("logistic", "gbdt", "lstm")}
+    found = select(alike, few, CONFIG, False, OneRank())
+    losses = {name: stages[CROSS_FITTED] for name, stages in found.metrics.items()}
+    best = min(losses, key=lambda name: losses[name]["log_loss"])
+    assert best != found.champion == "logistic"
+    assert losses["logistic"]["log_loss"] - losses[best]["log_loss"] <= losses["logistic"]["standard_error"]
+    assert select(alike, few, CONFIG, True, OneRank()).champion == "blend"
+
+
+def test_the_standard_error_is_that_of_the_paired_difference() -> None:
+    found = select(LOGITS, VALIDATION, CONFIG, False, OneRank())
+    means = {name: losses.mean() for name, losses in found.losses.items()}
+    best = min(means, key=means.__getitem__)
+    for name, losses in found.losses.items():
+        stage = found.metrics[name][CROSS_FITTED]
+        error = (losses - found.losses[best]).std() / np.sqrt(3000)
+        assert (stage["log_loss"], stage["standard_error"]) == pytest.approx((means[name], error), abs=1e-12)
+
+
 def test_ranks_agree() -> None:
     def run(part: slice, rank: ThreadRank) -> Selection:
         own = Share(VALIDATION.encoded, LABELS[part], VALIDATION.weights[part], VALIDATION.buckets[part])

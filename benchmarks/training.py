@@ -1,0 +1,297 @@
+"""Training: the feed beside tensors in memory, rows a second of each encoder, two ranks beside one, an epoch's memory.
+
+Every figure is of processes of their own, held to the cores named, over a table of synthetic examples whose buyers had
+a cart as their newest event. Times are of the wall clock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from intent_spark.config.loading import load_settings
+from intent_spark.config.model import ModelConfig, encoder_names
+from intent_spark.config.training import FeedSettings, HorovodSettings
+from intent_spark.models.schema import CategoricalFeature, FeatureSchema, NumericFeature, SequenceFeature
+from intent_spark.reports.table import text_table
+from intent_spark.training.collective import Collective, HorovodRanks, OneRank
+from intent_spark.training.feed import ExampleTable, SplitRows
+from intent_spark.training.stream import Place, RankRows, TrainFeed, rank_rows, train_feed
+
+NUMBERS, EVENTS, GROUP_ROWS, FILE_ROWS = 150, 50, 16_384, 65_536
+EVENT_TYPES = ("view", "search", "cart", "favourite")
+STEPS, REPEATS = 40, 3
+WINDOW_MB, MEMORY_MILLIONS = 64, (5, 20)
+
+
+def main(megarows: Iterable[int] = MEMORY_MILLIONS) -> None:
+    """Print a table for each question."""
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "examples"
+        write_table(table, FILE_ROWS, NUMBERS, EVENTS)
+        for title, rows in (
+            ("milliseconds a step of lstm, by where its batches come from", _feed_rows(table)),
+            ("rows a second on one core, by encoder", [_child("encoder", table, name) for name in encoder_names()]),
+            ("rows a second of ranks that have a core each", _rank_rows(table)),
+            ("seconds to 0.99 of the best AUC, one rank, one core", [_child("auc", table, "lstm")]),
+            ("an epoch of the feed alone, 256 MB for rows", _memory_rows(Path(folder), megarows)),
+        ):
+            print(f"\n{title}\n{text_table(rows)}")  # noqa: T201
+
+
+def schema(numbers: int = NUMBERS, events: int = EVENTS) -> FeatureSchema:
+    """What the columns of :func:`write_table` become."""
+    return FeatureSchema(
+        numeric=tuple(NumericFeature(f"n{number}", 2.0, 1.0) for number in range(numbers)),
+        categorical=(CategoricalFeature("tier", ("a", "b", "c")),),
+        sequences=(
+            SequenceFeature("seq_event_type", "vocabulary", EVENT_TYPES),
+            SequenceFeature("seq_item", "hash", buckets=8192),
+            SequenceFeature("seq_gap_seconds", "number", mean=9.0, std=2.0),
+        ),
+        max_length=events,
+    )
+
+
+def write_table(path: Path, rows: int, numbers: int, events: int, copies: int = 1) -> None:
+    """A Delta table of one Parquet file, which is there ``copies`` times under other names."""
+    from deltalake import convert_to_deltalake
+
+    path.mkdir()
+    pq.write_table(_examples(rows, numbers, events), path / "part-0.parquet", row_group_size=GROUP_ROWS)
+    for copy in range(1, copies):
+        os.link(path / "part-0.parquet", path / f"part-{copy}.parquet")
+    convert_to_deltalake(str(path))
+
+
+def _examples(rows: int, numbers: int, events: int) -> pa.Table:
+    random = np.random.default_rng(1)
+    sizes = random.integers(0, events + 1, rows)
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    kinds = random.integers(0, len(EVENT_TYPES), offsets[-1])
+    cart = np.zeros(rows, bool)
+    cart[sizes > 0] = kinds[offsets[1:][sizes > 0] - 1] == EVENT_TYPES.index("cart")
+    first = random.poisson(5, rows)
+    odds = -3.0 + 2.5 * cart + 0.2 * (first - 5)
+    items = random.zipf(1.3, offsets[-1]) % 50_000
+    lists = {
+        "seq_event_type": pa.array(EVENT_TYPES).take(pa.array(kinds)),
+        "seq_item": pa.array(items).cast(pa.string()),
+        "seq_gap_seconds": pa.array(random.integers(0, 100_000, offsets[-1])),
+    }
+    return pa.table(
+        {
+            "user_id": pa.array(np.arange(rows)).cast(pa.string()),
+            **{f"n{number}": random.poisson(number % 9, rows) if number else first for number in range(numbers)},
+            "tier": random.choice(["a", "b", "c"], rows),
+            **{name: pa.ListArray.from_arrays(offsets, values) for name, values in lists.items()},
+            "label": (random.random(rows) < 1 / (1 + np.exp(-odds))).astype(np.int32),
+            "weight": np.ones(rows),
+            "split": np.where(np.arange(rows) % 4 == 3, "validation", "train"),
+        }
+    )
+
+
+def _child(case: str, table: Path, *words: str, cores: str = "0", launcher: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What a process says that is held to ``cores``, as its last line of JSON."""
+    command = ["taskset", "-c", cores, *launcher, sys.executable, "-m", "benchmarks.training", case, str(table), *words]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    line = next(line for line in reversed(done.stdout.splitlines()) if "{" in line)
+    found: dict[str, Any] = json.loads(line[line.index("{") :])
+    return found
+
+
+def _feed_rows(table: Path) -> list[dict[str, Any]]:
+    return [{"cores": words} | row for words in ("0", "0,1") for row in _child("feed", table, cores=words)["ways"]]
+
+
+def _rank_rows(table: Path) -> list[dict[str, Any]]:
+    one = _child("ranks", table, "1")
+    start = ("-m", "horovod.runner.launch", "-np", "2", "--gloo", "--network-interfaces", "lo")
+    two = _child("ranks", table, "2", cores="0,1", launcher=(sys.executable, *start))
+    ratio = two["rows a second"] / one["rows a second"]
+    return [one | {"ratio": 1.0}, two | {"ratio": round(ratio, 2)}]
+
+
+def _memory_rows(folder: Path, megarows: Iterable[int]) -> list[dict[str, Any]]:
+    rows = []
+    for millions in megarows:
+        table = folder / f"{millions}"
+        write_table(table, 250_000, 8, 10, copies=4 * millions)
+        rows.append(_child("memory", table, cores="0,1"))
+    return rows
+
+
+def _config(**changes: object) -> ModelConfig:
+    return load_settings().model.model_copy(update=changes)
+
+
+def _rows(table: str, split: str, collective: Collective, settings: FeedSettings, of: FeatureSchema) -> RankRows:
+    place = (collective.rank, collective.size, collective.sum)
+    return rank_rows(SplitRows.of(ExampleTable(table, 0), split, of, *place), settings, collective)
+
+
+def _feed(table: str, config: ModelConfig, collective: Collective, memory_mb: int = 1024) -> TrainFeed:
+    settings = FeedSettings(memory_mb=memory_mb)
+    return train_feed(_rows(table, "train", collective, settings, schema()), config, settings, collective)
+
+
+def _network_step(config: ModelConfig, collective: Collective) -> tuple[Any, Any]:
+    from intent_spark.training.loop_net import new_network
+    from intent_spark.training.step_net import TrainStep, new_optimizer
+
+    network = new_network(schema(), config)
+    return network, TrainStep(network, new_optimizer(network, config), collective, config)
+
+
+def _milliseconds(step: Any, ways: dict[str, Callable[[], Iterable[Any]]]) -> dict[str, tuple[float, float]]:
+    """Wall clock and CPU of a step, by way: the middle of some runs; ways take turns, so that noise hits all."""
+    found: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+    for _ in range(REPEATS + 1):
+        for way, batches in ways.items():
+            wall, cpu, steps = time.perf_counter(), time.process_time(), 0
+            for steps, batch in enumerate(batches(), start=1):
+                step(*batch)
+                if steps == STEPS:
+                    break
+            took = time.perf_counter() - wall, time.process_time() - cpu
+            found[way].append((1000 * took[0] / steps, 1000 * took[1] / steps))
+    return {way: tuple(np.median(times[1:], axis=0).tolist()) for way, times in found.items()}
+
+
+def measure_feed(table: str) -> dict[str, Any]:
+    """Steps from tensors, from a share that fits, and from windows that are read anew."""
+    from intent_spark.training.prefetch_net import Prefetched
+
+    config = _config()
+    network, step = _network_step(config, OneRank())
+    fits, windows = _feed(table, config, OneRank()), _feed(table, config, OneRank(), WINDOW_MB)
+    tensors = [batch for batch, _ in zip(Prefetched(lambda: fits.batches(Place()), network, 2), range(STEPS))]  # noqa: B905
+    ways: dict[str, Callable[[], Iterable[Any]]] = {
+        "tensors in memory": lambda: tensors,
+        "feed": lambda: Prefetched(lambda: fits.batches(Place()), network, 2),
+        "feed, windows": lambda: Prefetched(lambda: windows.batches(Place()), network, 2),
+    }
+    found = _milliseconds(step, ways)
+    wall, cpu = found["tensors in memory"]
+    return {
+        "ways": [
+            {"way": way, "ms": round(ms[0], 1), "CPU ms": round(ms[1], 1)}
+            | {"/ tensors": round(ms[0] / wall, 2), "/ tensors, CPU": round(ms[1] / cpu, 2)}
+            for way, ms in found.items()
+        ]
+    }
+
+
+def measure_encoder(table: str, encoder: str) -> dict[str, Any]:
+    """One network's rows a second, fed."""
+    from intent_spark.training.prefetch_net import Prefetched
+
+    config = _config(encoder=encoder)
+    network, step = _network_step(config, OneRank())
+    feed = _feed(table, config, OneRank())
+    took = _milliseconds(step, {encoder: lambda: Prefetched(lambda: feed.batches(Place()), network, 2)})[encoder]
+    rates = [round(1000 * config.batch_size / ms) for ms in took]
+    return {
+        "encoder": encoder,
+        "rows a second": rates[0],
+        "rows a CPU second": rates[1],
+        "ms a step": round(took[0], 1),
+    }
+
+
+def measure_ranks(table: str, ranks: str) -> dict[str, Any]:
+    """Rows a second of all ranks together; each has a core of its own."""
+    from intent_spark.training.prefetch_net import Prefetched
+
+    collective: Collective = OneRank() if ranks == "1" else HorovodRanks(HorovodSettings())
+    os.sched_setaffinity(0, {collective.rank})
+    config = _config()
+    network, step = _network_step(config, collective)
+    feed = _feed(table, config, collective)
+    steps = min(STEPS, feed.steps(Place()))
+    took = []
+    for _ in range(REPEATS + 1):
+        batches = zip(Prefetched(lambda: feed.batches(Place()), network, 2), range(steps))  # noqa: B905
+        collective.sum(np.zeros(1))
+        started = time.perf_counter()
+        for batch, _number in batches:
+            step(*batch)
+        took.append((time.perf_counter() - started) / steps)
+    rate = config.batch_size * collective.size / statistics.median(took[1:])
+    return {
+        "ranks": collective.size,
+        "rows a second": round(rate),
+        "ms a step": round(1000 * statistics.median(took), 1),
+    }
+
+
+def measure_auc(table: str, encoder: str) -> dict[str, Any]:
+    """When validation's AUC came within a hundredth of its best, from the first step on."""
+    from intent_spark.models.metrics import ScoreHistogram, summary
+    from intent_spark.training.feed import Share
+    from intent_spark.training.loop_net import RankData, fit_network, new_network
+
+    config, settings = _config(encoder=encoder), FeedSettings()
+    share = _rows(table, "validation", OneRank(), settings, schema()).held()
+    seen: list[tuple[float, float]] = []
+
+    class Watched(Share):
+        def score(self, scorer: Any) -> Any:
+            logits = super().score(scorer)
+            seen.append((time.perf_counter(), summary(ScoreHistogram.from_scores(logits, self.labels)).auc))
+            return logits
+
+    watched = Watched(share.encoded, share.labels, share.weights, share.buckets)
+    trained = fit_network(
+        new_network(schema(), config), RankData(_feed(table, config, OneRank()), watched), config, OneRank()
+    )
+    epochs = seen[: len(trained.epochs) + 1]
+    best = max(auc for _, auc in epochs)
+    reached = next(moment for moment, auc in epochs if auc >= 0.99 * best)
+    return {"encoder": encoder, "best AUC": round(best, 4), "seconds": round(reached - epochs[0][0], 1)} | {
+        "epochs": next(n for n, (_, auc) in enumerate(epochs) if auc >= 0.99 * best), "of": len(trained.epochs)
+    }  # fmt: skip
+
+
+def measure_memory(table: str) -> dict[str, Any]:
+    """Every batch of an epoch, taken and thrown away."""
+    settings = FeedSettings(memory_mb=256, readers=2)
+    config = _config(batch_size=4096)
+    rows = _rows(table, "train", OneRank(), settings, schema(8, 10))
+    feed = train_feed(rows, config, settings, OneRank())
+    started = time.perf_counter()
+    weight = sum(float(weights.sum()) for _, _, weights in feed.batches(Place()))
+    seconds = time.perf_counter() - started
+    assert weight == rows.total, "a row came twice or never"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {
+        "million rows": round(rows.total / 1e6, 2),
+        "peak GB": round(peak, 2),
+        "rows a second": round(rows.total / seconds),
+    }
+
+
+CASES = {
+    "feed": measure_feed,
+    "encoder": measure_encoder,
+    "ranks": measure_ranks,
+    "auc": measure_auc,
+    "memory": measure_memory,
+}
+
+if __name__ == "__main__":
+    print(json.dumps(CASES[sys.argv[1]](*sys.argv[2:])))  # noqa: T201

@@ -1,0 +1,40 @@
+"""What Delta raises where two commits meet, and doing work again after it."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from delta.exceptions import (
+    ConcurrentAppendException,
+    ConcurrentDeleteDeleteException,
+    ConcurrentDeleteReadException,
+    ConcurrentTransactionException,
+    ConcurrentWriteException,
+    MetadataChangedException,
+    ProtocolChangedException,
+)
+
+CONFLICTS = (
+    ConcurrentAppendException,
+    ConcurrentDeleteDeleteException,
+    ConcurrentDeleteReadException,
+    ConcurrentTransactionException,
+    ConcurrentWriteException,
+    MetadataChangedException,
+    ProtocolChangedException,
+)
+TRIES, LONGEST_WAIT_SECONDS = 8, 0.5
+T = TypeVar("T")
+
+
+def retried(work: Callable[[], T]) -> T:
+    """Do work on a table again where somebody else's commit came between; a commit that conflicts leaves nothing."""
+    for _ in range(TRIES):
+        try:
+            return work()
+        except CONFLICTS:
+            time.sleep(random.uniform(0, LONGEST_WAIT_SECONDS))
+    return work()

@@ -1,0 +1,51 @@
+"""Which versions of a table hold the same rows: compaction and vacuum make new ones that change none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from delta.tables import DeltaTable
+from pyspark.sql import SparkSession
+
+from intent_spark.config.log import LOGGER
+from intent_spark.lakehouse.conflicts import CONFLICTS
+from intent_spark.lakehouse.files import table_versions
+
+# Delta's names of the operations that leave every row as it is.
+UPKEEP = ("OPTIMIZE", "REORG", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES")
+ATTEMPTS = 3
+
+
+def rows_version(spark: SparkSession, table: str) -> int:
+    """The version of the table at a path that last changed a row, or the oldest that the log still tells of."""
+    told = _operations(spark, table)
+    return max((version for version, operation in told.items() if operation not in UPKEEP), default=min(told))
+
+
+def newest_equal(spark: SparkSession, table: str, version: int) -> int:
+    """The newest version with the very rows of ``version``: of all such its files are the last to be vacuumed."""
+    newest = version
+    for later, operation in _operations(spark, table).items():
+        if later > version and operation not in UPKEEP:
+            break
+        newest = max(newest, later)
+    return newest
+
+
+def undisturbed(spark: SparkSession, table: str, write: Callable[[], None]) -> None:
+    """Write, and once more where upkeep alone came in between: the rows that are to be replaced are still the same."""
+    for attempt in range(1, ATTEMPTS + 1):
+        before = max(table_versions(spark, table), default=0)
+        try:
+            return write()
+        except CONFLICTS:
+            if attempt == ATTEMPTS or newest_equal(spark, table, before) != max(table_versions(spark, table)):
+                raise
+            LOGGER.warning("step=lakehouse.write table=%s attempt=%d reason=compacted_meanwhile", table, attempt)
+    return None
+
+
+def _operations(spark: SparkSession, table: str) -> dict[int, str]:
+    """What each version was made by, oldest first."""
+    history = DeltaTable.forPath(spark, table).history().select("version", "operation")
+    return dict(sorted((int(row[0]), str(row[1])) for row in history.collect()))

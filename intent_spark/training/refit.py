@@ -1,0 +1,82 @@
+"""The second fit: what was found best on validation, on every date whose label has matured.
+
+The first fit leaves out validation, and the dates before it whose labels reach into it: the newest there are. Once
+penalty, trees and epochs are known, no row needs to be held back to find them, and the candidates are fitted again on
+all dates. Calibrations and blend have to be those of the models that score. They are found by cross-fitting: on the
+odd half of the users to judge the even half's validation rows, and the other way round. Which candidate is the champion
+was decided before, and its metrics stay those of the first fit, which had not seen validation. Where users are too few
+for halves, the calibrations of the first fit stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from intent_spark.config.log import step
+from intent_spark.models.logistic import FloatArray
+from intent_spark.training.checkpoint import NoKeeper
+from intent_spark.training.feed import ExampleTable, SplitRows
+from intent_spark.training.fitting import FitData, Fitted, fit_candidate
+from intent_spark.training.selection import Selection, recalibrated
+from intent_spark.training.stream import rank_rows
+
+SPLITS = ("train", "refit", "validation")
+HALVES = (0, 1)
+
+
+def refit(
+    first: Mapping[str, Fitted], chosen: Selection, data: FitData, table: ExampleTable
+) -> tuple[dict[str, Fitted], Selection]:
+    """The candidates fitted on all dates, with their calibrations and blend; every rank calls this.
+
+    Args:
+        first: the candidates of the first fit, which say what was found best.
+        chosen: the champion and the metrics, which stay.
+        data: of the first fit.
+        table: where all dates are read.
+    """
+    rank, collective = data.collective.rank, data.collective
+    with step("train_intent.refit_rows", rank=rank) as counts:
+        source = SplitRows.of(table, SPLITS, data.schema, rank, collective.size, collective.sum)
+        rows = rank_rows(source, data.feed, collective)
+        counts["rows"] = rows.rows
+    known = {name: candidate.found for name, candidate in first.items()}
+    # What a checkpoint of this encoder keeps is the first fit's.
+    everything = replace(data, training=rows, keeper=NoKeeper(), found=known)
+    refitted: dict[str, Fitted] = {}
+    for name, candidate in first.items():
+        with step(f"train_intent.refit_{name}", rank=rank):
+            refitted[name] = replace(fit_candidate(name, everything), history=candidate.history)
+    if not _can_be_halved(everything):
+        return refitted, chosen
+    with step("train_intent.refit_calibration", rank=rank):
+        logits = _cross_fitted(list(first), everything, source)
+        final = recalibrated(chosen, logits, data.validation, data.config, collective)
+    return refitted, final
+
+
+def _can_be_halved(data: FitData) -> bool:
+    """Whether each half of the users has both kinds of label, to be fitted on and to be judged."""
+    counts = [
+        float((share.labels[share.buckets % 2 == half] == kind).sum())
+        for share in (data.training, data.validation)
+        for half in HALVES
+        for kind in (0, 1)
+    ]
+    return bool(data.collective.sum(np.array(counts)).min() > 0)
+
+
+def _cross_fitted(names: list[str], data: FitData, source: SplitRows) -> dict[str, FloatArray]:
+    """Log odds of this rank's validation rows [n], each by candidates fitted on the other half of the users."""
+    judged = {name: np.zeros(data.validation.rows) for name in names}
+    collective = data.collective
+    for half in HALVES:
+        fewer = source.half_of(half, collective.rank, collective.size, collective.sum)
+        part = replace(data, training=rank_rows(fewer, data.feed, collective))
+        others = data.validation.buckets % 2 != half
+        for name in names:
+            judged[name][others] = fit_candidate(name, part).validation_logits[others]
+    return judged

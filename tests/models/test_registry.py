@@ -1,0 +1,79 @@
+"""Aliases: who is live, who waits, and the way back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from intent_spark.config.errors import ContractError, UsageError
+from intent_spark.models.directory import save_model
+from intent_spark.models.registry import (
+    Aliases,
+    challenger,
+    champion,
+    model_versions,
+    nominate,
+    promote,
+    read_aliases,
+    roll_back,
+)
+from tests.models.test_directory import model
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> list[str]:
+    """Three registered models; a folder of a training that is under way is none."""
+    (tmp_path / ".training-1").mkdir()
+    return [save_model(model(manifest={"ranks": ranks}), tmp_path).name for ranks in (1, 2, 3)]
+
+
+def test_a_challenger_waits_and_then_is_the_champion(tmp_path: Path, three: list[str]) -> None:
+    first, second, _ = three
+    promote(tmp_path, first)
+    assert challenger(tmp_path) is None
+    assert nominate(tmp_path, second) == challenger(tmp_path) == tmp_path / second
+    assert champion(tmp_path).name == first
+    promote(tmp_path, second)
+    assert read_aliases(tmp_path) == Aliases(second, None, [first])
+    assert model_versions(tmp_path) == sorted(three)
+
+
+def test_another_challenger_goes_on_waiting(tmp_path: Path, three: list[str]) -> None:
+    first, second, third = three
+    promote(tmp_path, first)
+    nominate(tmp_path, second)
+    promote(tmp_path, third)
+    assert read_aliases(tmp_path) == Aliases(third, second, [first])
+
+
+def test_promoting_the_live_model_changes_nothing(tmp_path: Path, three: list[str]) -> None:
+    promote(tmp_path, three[0])
+    promote(tmp_path, three[0])
+    assert read_aliases(tmp_path) == Aliases(three[0])
+
+
+def test_rolling_back_goes_one_step_each_time(tmp_path: Path, three: list[str]) -> None:
+    for version in three:
+        promote(tmp_path, version)
+    assert roll_back(tmp_path).name == three[1]
+    assert read_aliases(tmp_path) == Aliases(three[1], three[2], [three[0]])
+    assert roll_back(tmp_path).name == three[0]
+    with pytest.raises(UsageError, match="has no former live model to go back to"):
+        roll_back(tmp_path)
+    assert champion(tmp_path).name == three[0]
+
+
+def test_an_altered_model_neither_waits_nor_comes_back(tmp_path: Path, three: list[str]) -> None:
+    promote(tmp_path, three[0])
+    promote(tmp_path, three[1])
+    before = read_aliases(tmp_path)
+    for version in (three[0], three[2]):
+        (tmp_path / version / "schema.json").write_text("{}")
+    with pytest.raises(ContractError, match="was altered after training"):
+        nominate(tmp_path, three[2])
+    with pytest.raises(ContractError, match="was altered after training"):
+        roll_back(tmp_path)
+    with pytest.raises(UsageError, match="has no model nonsense"):
+        nominate(tmp_path, "nonsense")
+    assert read_aliases(tmp_path) == before
