@@ -12,6 +12,9 @@ from pyspark.errors import IllegalArgumentException
 from pyspark.sql import SparkSession
 
 from intent_spark.config.errors import UsageError
+from intent_spark.config.log import LOGGER
+
+UNFINISHED_LOG_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,23 @@ def table_versions(spark: SparkSession, table: str) -> list[int]:
         return []
     names = (str(status.getPath().getName()) for status in file_system.listStatus(path))
     return [int(name[:20]) for name in names if re.fullmatch(r"\d{20}\.json", name)]
+
+
+def clear_unfinished_log(spark: SparkSession, table: str) -> None:
+    """Remove a log that has no commit: a creation that was killed leaves one, and Delta does not create over it.
+
+    A young one may be that of another writer at work, which is given the time to commit.
+    """
+    jvm: Any = spark._jvm
+    path = jvm.org.apache.hadoop.fs.Path(f"{table}/_delta_log")
+    file_system = path.getFileSystem(spark._jsc.hadoopConfiguration())
+    while file_system.exists(path) and not table_versions(spark, table):
+        age = time.time() - file_system.getFileStatus(path).getModificationTime() / 1000
+        if age >= UNFINISHED_LOG_SECONDS:
+            LOGGER.warning("step=lakehouse.create table=%s removed=log_without_a_commit", table)
+            file_system.delete(path, True)
+            return
+        time.sleep(min(1.0, UNFINISHED_LOG_SECONDS - age))
 
 
 def remove_folder(spark: SparkSession, folder: str) -> None:

@@ -9,17 +9,18 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from delta.tables import DeltaTable
+from delta.tables import DeltaTable, DeltaTableBuilder
 from deltalake import DeltaTable as StoredTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from intent_spark.config.errors import ContractError, UsageError
 from intent_spark.config.settings import RetentionSettings
 from intent_spark.lakehouse import versions
 from intent_spark.lakehouse.conflicts import retried
 from intent_spark.lakehouse.contract import TableContract
-from intent_spark.lakehouse.files import table_versions
+from intent_spark.lakehouse.files import clear_unfinished_log, table_versions
 from intent_spark.lakehouse.versions import undisturbed
 
 
@@ -113,14 +114,16 @@ class Lakehouse:
         if self.exists(contract.name):
             self._add_columns(contract)
             return
-        builder = DeltaTable.createIfNotExists(self.spark).location(self.path(contract.name))
-        builder = builder.comment(contract.row).addColumns(contract.schema())
-        if contract.partition_by:
-            builder = builder.partitionedBy(*contract.partition_by)
+        builder = self._builder(contract.name, contract.schema(), contract.partition_by).comment(contract.row)
         checks = {f"delta.constraints.{name}": rule for name, rule in contract.checks.items()}
         for key, value in (table_properties(self.retention) | checks | (properties or {})).items():
             builder = builder.property(key, value)
         builder.execute()
+
+    def _builder(self, name: str, schema: StructType, partition_by: tuple[str, ...]) -> DeltaTableBuilder:
+        clear_unfinished_log(self.spark, self.path(name))
+        builder = DeltaTable.createIfNotExists(self.spark).location(self.path(name)).addColumns(schema)
+        return builder.partitionedBy(*partition_by) if partition_by else builder
 
     def _add_columns(self, contract: TableContract) -> None:
         there = {field.name: field.dataType.simpleString() for field in self.read(contract.name).schema.fields}
@@ -157,10 +160,10 @@ class Lakehouse:
     def overwrite(self, frame: DataFrame, name: str, partition_by: tuple[str, ...], build: Build) -> None:
         """Replace the whole table, schema included; earlier versions stay readable."""
         if not self.exists(name):
-            builder = DeltaTable.createIfNotExists(self.spark).location(self.path(name)).addColumns(frame.schema)
+            builder = self._builder(name, frame.schema, partition_by)
             for key, value in table_properties(self.retention).items():
                 builder = builder.property(key, value)
-            builder.partitionedBy(*partition_by).execute()
+            builder.execute()
         writer = frame.write.format("delta").mode("overwrite").partitionBy(*partition_by)
         writer = writer.option("overwriteSchema", "true").option("userMetadata", build.to_json())
         undisturbed(self.spark, self.path(name), lambda: writer.save(self.path(name)))

@@ -28,6 +28,7 @@ def test_a_line_every_five_seconds(
 ) -> None:
     monkeypatch.delenv(TERMINAL, raising=False)
     monkeypatch.setattr(LOGGER, "propagate", True)
+    monkeypatch.setattr(LOGGER, "handlers", [])  # a job that ran in this process left one
     with caplog.at_level(logging.INFO, logger="intent_spark"):
         run()
     assert [r.getMessage() for r in caplog.records] == ["step=train_intent.progress epoch=2 done=40%"]

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -30,6 +30,7 @@ from intent_spark.profiles.contract import feature_columns
 from intent_spark.simulation.simulate import SimulationSummary, simulate
 
 ROOT = Path(__file__).resolve().parents[2]
+CONF = "INTENT_SPARK_CONF"
 AS_OF = "2026-04-06"
 # Few dates and epochs: the tests ask whether the flow holds, not how well it ranks.
 SMALL = (
@@ -67,15 +68,20 @@ def pipeline_words(raw: Path, report: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def small_conf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The shipped configuration with fewer windows, for this process and the jobs that it starts."""
+def small_conf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped configuration with fewer windows."""
     folder = tmp_path_factory.mktemp("configuration") / "conf"
     shutil.copytree(conf_dir(), folder)
     file = folder / "features.yaml"
     file.write_text(yaml.safe_dump(fewer_windows(yaml.safe_load(file.read_text(encoding="utf-8")))), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("INTENT_SPARK_CONF", str(folder))
-        yield folder
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def small_environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test of the small shop calls jobs, and starts them, under the shop's own configuration."""
+    if "small_conf" in request.fixturenames:
+        monkeypatch.setenv(CONF, str(request.getfixturevalue("small_conf")))
 
 
 def fewer_windows(tree: dict[str, Any]) -> dict[str, Any]:
@@ -105,14 +111,17 @@ def shop(spark: SparkSession, small_settings: Settings, tmp_path_factory: pytest
 
 
 @pytest.fixture(scope="session")
-def run_here(spark: SparkSession, small_settings: Settings, shop: Shop) -> Callable[[Path], Run]:
+def run_here(spark: SparkSession, small_conf: Path, small_settings: Settings, shop: Shop) -> Callable[[Path], Run]:
     """Run the pipeline in this process on a warehouse."""
 
     def run(warehouse: Path) -> Run:
         lakehouse = Lakehouse(spark, str(warehouse))
         report = warehouse.parent / "report"
         options = build_parser(RunPipeline()).parse_args(pipeline_words(shop.raw, report))
-        outcome = execute(RunPipeline(), JobContext(small_settings, spark, lakehouse), options)
+        # Set here too: fixtures of the whole run are made before a test's own environment.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(CONF, str(small_conf))
+            outcome = execute(RunPipeline(), JobContext(small_settings, spark, lakehouse), options)
         return Run(lakehouse, report, outcome)
 
     return run

@@ -17,7 +17,7 @@ from tests.integration.conftest import AS_OF, Run, Shop, pipeline_words, rows, s
 
 # One worker runs them all: they share the undisturbed warehouse.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("integration")]
-PATIENCE_SECONDS = 300
+PATIENCE_SECONDS = 900
 
 
 def test_ingestion_accounts_for_what_the_shop_made(undisturbed: Run, shop: Shop) -> None:

@@ -165,3 +165,19 @@ def test_a_dimension_as_known_at_a_day(context: JobContext) -> None:
     assert prices(MONDAY) == {"a": 10}
     assert prices(TUESDAY) == {"a": 20}
     assert prices(WEDNESDAY) == {"a": 20, "b": 30}
+
+
+@pytest.mark.parametrize("left", [(), (".00000000000000000000.json.1f.tmp",)])
+def test_a_creation_that_was_killed_is_no_obstacle(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: tuple[str, ...]
+) -> None:
+    """Killed after the log's folder was made, before its first commit."""
+    monkeypatch.setattr("intent_spark.lakehouse.files.UNFINISHED_LOG_SECONDS", 0.2)
+    log = tmp_path / SALES.name / "_delta_log"
+    log.mkdir(parents=True)
+    for name in left:
+        (log / name).touch()
+    lakehouse = Lakehouse(spark, str(tmp_path))
+    assert not lakehouse.exists(SALES.name)
+    lakehouse.create(SALES)
+    assert lakehouse.version(SALES.name) == 0

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("profiles")]
 # By way of days throughout: left to itself, the planner goes by what the last runs took.
 RANGE = ("--start-date", "2026-03-19", "--end-date", "2026-03-21", "--strategy", "roll")
 KILLS = 3
-PATIENCE_SECONDS = 300
+PATIENCE_SECONDS = 900
 
 
 @pytest.fixture
