@@ -116,9 +116,12 @@ def wait_for(marker: str, log: Path, process) -> None:  # type: ignore[no-untype
         time.sleep(0.05)
 
 
-def same_data(one: Run, other: Run) -> None:
+ALL_TABLES = ("events", "user_days", "profiles", "examples", "scores", "outcomes")
+
+
+def same_data(one: Run, other: Run, tables: tuple[str, ...] = ALL_TABLES) -> None:
     versions = ("model_version", "batch_id", "ingest_time")
-    for table in ("events", "user_days", "profiles", "examples", "scores", "outcomes"):
+    for table in tables:
         expected = rows(other.lakehouse, table, versions)
         found = rows(one.lakehouse, table, versions)
         pd.testing.assert_frame_equal(found, expected, obj=table)

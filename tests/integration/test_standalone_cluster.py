@@ -2,75 +2,66 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pyspark
 import pytest
 
 from tests.integration.conftest import Run, Shop, pipeline_words, rows, small_options, start_job
+from tests.integration.standalone import Cluster, standalone
+from tests.integration.test_end_to_end import same_data, wait_for
 
 # One worker runs them all: they share the undisturbed warehouse.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("integration")]
-START_SECONDS, RUN_SECONDS = 60, 600
+RUN_SECONDS = 900
 
 
 @pytest.fixture
-def master(tmp_path: Path) -> Iterator[str]:
-    """A Spark master and one worker with two cores on loopback, each in a folder of its own."""
-    log = tmp_path / "master.log"
-    daemons = [_daemon("Master", ["--host", "127.0.0.1", "--port", "0", "--webui-port", "0"], log)]
-    try:
-        url = _wait(r"Starting Spark master at (spark://\S+)", log)
-        words = ["--host", "127.0.0.1", "--webui-port", "0", "--cores", "2", "--memory", "2g"]
-        daemons.append(_daemon("Worker", [*words, "--work-dir", str(tmp_path / "work"), url], tmp_path / "worker.log"))
-        _wait(r"Successfully registered with master", tmp_path / "worker.log")
-        yield url
-    finally:
-        for daemon in reversed(daemons):
-            daemon.terminate()
-            daemon.wait(timeout=30)
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with standalone(tmp_path) as found:
+        yield found
 
 
-def _daemon(kind: str, words: list[str], log: Path) -> subprocess.Popen[bytes]:
-    home = Path(pyspark.__file__).parent
-    # No trace of the checkout: what the executors import must come with the job.
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    environment |= {"SPARK_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_DAEMON_MEMORY": "512m"}
-    command = [str(home / "bin" / "spark-class"), f"org.apache.spark.deploy.{kind.lower()}.{kind}", *words]
-    folder = log.with_suffix("")
-    folder.mkdir()
-    with log.open("wb") as output:
-        return subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
-
-
-def _wait(pattern: str, log: Path) -> str:
-    deadline = time.monotonic() + START_SECONDS
-    while not (found := re.search(pattern, log.read_text(errors="replace"))):
-        assert time.monotonic() < deadline, log.read_text(errors="replace")[-2000:]
-        time.sleep(0.1)
-    return found.group(found.lastindex or 0)
-
-
-def test_the_flow_on_a_standalone_cluster(master: str, undisturbed: Run, shop: Shop, tmp_path: Path) -> None:
+def test_the_flow_on_a_standalone_cluster(cluster: Cluster, undisturbed: Run, shop: Shop, tmp_path: Path) -> None:
     warehouse, elsewhere = tmp_path / "warehouse", tmp_path / "elsewhere"
     elsewhere.mkdir()
-    words = ["run_pipeline", "--env", "standalone", "--set", f"environment.master={master}"]
-    words += [*pipeline_words(shop.raw, tmp_path / "report"), "--warehouse", str(warehouse), *small_options()]
-    words += ["--set", "environment.executor_memory=1g", "--set", f"environment.python={sys.executable}"]
-    process = start_job(words, tmp_path / "job.log", elsewhere)
+    words = ["run_pipeline", *cluster.options(sys.executable), *pipeline_words(shop.raw, tmp_path / "report")]
+    process = start_job([*words, "--warehouse", str(warehouse), *small_options()], tmp_path / "job.log", elsewhere)
     code = process.wait(timeout=RUN_SECONDS)
     assert code == 0, (tmp_path / "job.log").read_text(errors="replace")[-4000:]
-    spark, root = undisturbed.lakehouse.spark, str(warehouse)
-    cluster = type(undisturbed.lakehouse)(spark, root)
-    found, expected = rows(cluster, "scores"), rows(undisturbed.lakehouse, "scores")
+    there = type(undisturbed.lakehouse)(undisturbed.lakehouse.spark, str(warehouse))
+    found, expected = rows(there, "scores"), rows(undisturbed.lakehouse, "scores")
     assert list(found["user_id"]) == list(expected["user_id"])
     np.testing.assert_allclose(found["intent"], expected["intent"], atol=1e-5)
     assert (tmp_path / "report" / "index.html").exists()
     assert not list(elsewhere.iterdir()), "the job wrote into its working directory"
+
+
+def test_events_are_ingested_once_though_executors_die(
+    cluster: Cluster, undisturbed: Run, shop: Shop, tmp_path: Path
+) -> None:
+    """kill -9 of every executor at the beginning and after each step; the worker starts others."""
+    warehouse, log = tmp_path / "warehouse", tmp_path / "job.log"
+    words = ["ingest_events", *cluster.options(sys.executable), "--source", "simulated_shop"]
+    process = start_job([*words, "--input", str(shop.raw), "--warehouse", str(warehouse)], log, tmp_path)
+    killed = 0
+    for marker in ("step=ingest_events.inspect", "step=ingest_events.map", "step=ingest_events.write_events"):
+        wait_for(marker, log, process)
+        for executor in cluster.executors():
+            executor.kill()
+            killed += 1
+    assert process.wait(timeout=RUN_SECONDS) == 0, log.read_text(errors="replace")[-4000:]
+    assert killed >= 2
+    there = type(undisturbed.lakehouse)(undisturbed.lakehouse.spark, str(warehouse))
+    same_data(Run(there, tmp_path, undisturbed.outcome), undisturbed, ("events",))
+    for table in ("ingest_ledger", "events_quarantine"):
+        ours, theirs = (lakehouse.read(table).count() for lakehouse in (there, undisturbed.lakehouse))
+        assert ours == theirs > 0, table
+    [ours], [theirs] = (
+        [row.asDict() for row in lakehouse.read("ingest_ledger").collect()]
+        for lakehouse in (there, undisturbed.lakehouse)
+    )
+    counted = ("read", "accepted", "duplicate", "quarantined")
+    assert [ours[c] for c in counted] == [theirs[c] for c in counted]
