@@ -17,6 +17,8 @@ from intent_spark.lakehouse.lakehouse import Lakehouse
 from intent_spark.lakehouse.session import spark_session
 
 ROOT = Path(__file__).resolve().parents[1]
+# For jobs that tests start as processes of their own: over so soon that the optimizing compiler is all cost.
+QUICK_JAVA = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
 
 
 @pytest.fixture(scope="session")

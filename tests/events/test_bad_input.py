@@ -24,11 +24,11 @@ from intent_spark.lakehouse.job import JobContext
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.lakehouse import Lakehouse
 from intent_spark.lakehouse.session import fetched_jars
+from tests.conftest import QUICK_JAVA, ROOT
 from tests.events.conftest import HEADER
 from tests.events.test_ingest import counts, ids, ledger, line, versions
 from tests.events.test_replay import check_totals
 
-ROOT = Path(__file__).resolve().parents[2]
 Ingest = Callable[..., Outcome]
 WriteTill = Callable[..., Path]
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("till")]
@@ -168,7 +168,7 @@ def test_a_path_without_permission(till: Path, tmp_path: Path) -> None:
     job = [sys.executable, "-m", "intent_spark.pipeline.launcher", "ingest_events", "--source", "till"]
     done = subprocess.run(
         [*deny, *job, "--input", str(secret), "--warehouse", str(tmp_path / "w")], cwd=tmp_path, text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1"}, capture_output=True, check=False,
+        env=os.environ | QUICK_JAVA | {"PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1"}, capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     [said] = [text for text in done.stderr.splitlines() if text.startswith("ingest_events: ")]

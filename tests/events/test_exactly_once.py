@@ -21,10 +21,10 @@ from intent_spark.events import replay as replaying
 from intent_spark.lakehouse.job import JobContext
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.lakehouse import Lakehouse
+from tests.conftest import QUICK_JAVA, ROOT
 from tests.events.test_ingest import counts, ids, ledger, line
 from tests.events.test_replay import check_totals, mend, replay
 
-ROOT = Path(__file__).resolve().parents[2]
 Ingest = Callable[..., Outcome]
 WriteTill = Callable[..., Path]
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("till")]
@@ -118,7 +118,7 @@ def start(folder: Path, warehouse: Path, raw: Path) -> subprocess.Popen[str]:
     """A driver of its own, in a process group of its own."""
     words = ["ingest_events", "--source", "till", "--input", str(raw), "--warehouse", str(warehouse)]
     words += ["--set", "events.max_bad_share=1"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1"}
+    environment = os.environ | QUICK_JAVA | {"PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1"}
     return subprocess.Popen(
         [sys.executable, "-m", "intent_spark.pipeline.launcher", *words], cwd=folder, env=environment, text=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,

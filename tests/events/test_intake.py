@@ -23,10 +23,10 @@ from intent_spark.lakehouse.job import JobContext, execute
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.lakehouse import Lakehouse
 from intent_spark.pipeline.options import build_parser
+from tests.conftest import QUICK_JAVA, ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("till")]
 WriteTill = Callable[..., Path]
-ROOT = Path(__file__).resolve().parents[2]
 STAMPS = ("ingest_time", "batch_id", "ingest_date")
 
 
@@ -116,7 +116,7 @@ def start(landing: Path, warehouse: Path, log: Path) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "intent_spark.pipeline.launcher", *words], cwd=log.parent,
-            env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            env=os.environ | QUICK_JAVA | {"PYTHONPATH": str(ROOT)}, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
 
 

@@ -28,14 +28,14 @@ from intent_spark.pipeline.job import RunPipeline
 from intent_spark.pipeline.options import build_parser
 from intent_spark.profiles.contract import feature_columns
 from intent_spark.simulation.simulate import SimulationSummary, simulate
+from tests.conftest import QUICK_JAVA, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 CONF = "INTENT_SPARK_CONF"
 AS_OF = "2026-04-06"
 # Few dates and epochs: the tests ask whether the flow holds, not how well it ranks.
 SMALL = (
     "examples.train_dates=1",
-    "examples.step_days=4",
+    "examples.step_days=7",
     "registry.record=false",
     "model.max_epochs=2",
     "model.hidden_units=8",
@@ -135,7 +135,7 @@ def undisturbed(run_here: Callable[[Path], Run], tmp_path_factory: pytest.TempPa
 
 def start_job(words: list[str], log: Path, cwd: Path) -> subprocess.Popen[bytes]:
     """A job in a process group of its own, by the launcher, from a folder that is not the checkout."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | QUICK_JAVA | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "intent_spark.pipeline.launcher", *words]
     with log.open("wb") as output:
         return subprocess.Popen(

@@ -15,8 +15,8 @@ from intent_spark.events.job import IngestEvents
 from intent_spark.lakehouse.job import Job, JobContext
 from intent_spark.pipeline import cli
 from intent_spark.profiles.job import BuildProfiles
+from tests.conftest import QUICK_JAVA, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 # One worker runs them all: they share a warehouse.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("commands")]
 
@@ -29,7 +29,7 @@ def command() -> list[str]:
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """A job in a process of its own, its working directory under pytest's folder."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1"}
+    environment = os.environ | QUICK_JAVA | {"PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1"}
     environment.pop("INTENT_SPARK_TRACE", None)
     return subprocess.run(
         [*command(), *words], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
@@ -40,7 +40,7 @@ def sentence(done: subprocess.CompletedProcess[str]) -> str:
     """What the person is told: the one line that is no log line."""
     shown = done.stderr
     assert "Traceback" not in shown and "\tat " not in shown, shown[-2000:]
-    logged = (" INFO ", " WARNING ", " ERROR ", "WARNING: ")
+    logged = (" INFO ", " WARNING ", " ERROR ", "WARNING: ", "Picked up JAVA_TOOL_OPTIONS")
     told = [line for line in shown.splitlines() if not any(level in line for level in logged)]
     assert len(told) == 1, shown[-2000:]
     return told[0]
