@@ -20,7 +20,8 @@ HEADER = """# Data contracts
 
 Written from the contracts in the code by `make contracts`; the columns of `user_days` and `profiles` follow
 `conf/features.yaml`. `examples` holds the columns of `profiles` and `label` (1 where the user bought within the
-horizon), `split` (train, validation or test) and `weight`.
+horizon), `churned` (1 where the user had no event at all within it), `split` (train, refit, validation or test) and
+`weight`.
 
 """
 

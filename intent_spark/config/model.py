@@ -89,6 +89,10 @@ class ModelConfig(Strict):
     negative_rate: float = Field(1.0, gt=0, le=1, description="share of the negative examples trained on")
     focal_gamma: float = Field(0.0, ge=0, description="how far the training loss turns to hard examples")
 
+    churn_weight: float = Field(
+        0.0, ge=0, description="of the loss of a second head, for no event within the horizon; 0: no such head"
+    )
+
     candidates: Literal["all"] | list[str] = Field(
         description="what is trained and compared on validation; all: every one that the examples allow"
     )

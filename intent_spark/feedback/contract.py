@@ -19,6 +19,8 @@ OUTCOMES = TableContract(
         Column("calibrated_intent", "double", "the score after calibration"),
         Column("candidates", "map<string,double>", "each candidate's score after calibration, by its name"),
         Column("label", "int", "1 where the user bought within the horizon"),
+        Column("churn", "double", "the score for no event within the horizon"),
+        Column("churned", "int", "1 where the user had no event within the horizon"),
         Column(
             "segments",
             "array<string>",
@@ -40,7 +42,8 @@ EVALUATIONS = TableContract(
         Column(
             "candidate",
             "string",
-            "a candidate of the model, the champion before calibration, or a ceiling of the simulated shop",
+            "a candidate of the model, the champion before calibration, a ceiling of the simulated shop, or churn: the "
+            "head that tells who does not come back, measured on who did not",
             nullable=False,
         ),
         Column("champion", "boolean", "whether this candidate's probability was the score", nullable=False),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from pyspark.sql import DataFrame
@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame
 from intent_spark.config.settings import EvaluationSettings
 from intent_spark.feedback.decision import Decision, decide
 from intent_spark.feedback.outcomes import ALL, count_scores
+from intent_spark.lakehouse.labels import CHURNED
 from intent_spark.models.directory import CALIBRATED, TrainedModel
 from intent_spark.models.intervals import Interval, histogram_intervals
 from intent_spark.models.metrics import Metrics, ScoreHistogram, summary
@@ -18,6 +19,7 @@ from intent_spark.models.metrics import Metrics, ScoreHistogram, summary
 UNCALIBRATED = "champion, uncalibrated"
 LOGISTIC = "logistic"
 CEILING, HIDDEN = "ceiling: events so far", "ceiling: hidden state"
+CHURN = "churn"
 SEED = 1
 
 
@@ -33,11 +35,15 @@ class Figures:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Histograms by candidate, the champion's first, and segment; and the decision they lead to."""
+    """Histograms by candidate, the champion's first, and segment; and the decision they lead to.
+
+    ``churn`` are those, by segment, of the probability of no event; empty where none was scored.
+    """
 
     histograms: dict[str, dict[str, ScoreHistogram]]
     champion: str
     decision: Decision
+    churn: dict[str, ScoreHistogram] = field(default_factory=dict)
 
     @cached_property
     def figures(self) -> list[Figures]:
@@ -45,7 +51,7 @@ class Evaluation:
         return list(self._figures())
 
     def _figures(self) -> Iterator[Figures]:
-        for name, parts in self.histograms.items():
+        for name, parts in (*self.histograms.items(), (CHURN, self.churn)):
             for part, histogram in parts.items():
                 if histogram.total_positives > 0 and histogram.total_negatives > 0:
                     yield Figures(name, part, summary(histogram), histogram_intervals(histogram, SEED))
@@ -71,4 +77,5 @@ def evaluate(
     live = summary(histograms[model.champion][ALL])
     logistic = summary(histograms[LOGISTIC][ALL]) if LOGISTIC in histograms else None
     decision = decide(live, logistic, model.best.metrics[CALIBRATED]["auc"], limits)
-    return Evaluation(histograms, model.champion, decision)
+    churn = count_scores(outcomes, CHURN, CHURNED) if model.churn else {}
+    return Evaluation(histograms, model.champion, decision, churn)

@@ -13,8 +13,8 @@ from pyspark.sql import functions as F
 from intent_spark.config.errors import ContractError, UsageError
 from intent_spark.config.log import step
 from intent_spark.feedback.contract import EVALUATIONS, OUTCOMES
-from intent_spark.feedback.evaluation import Evaluation, evaluate
-from intent_spark.feedback.outcomes import check_both_outcomes, common_categories, segments
+from intent_spark.feedback.evaluation import CHURN, Evaluation, evaluate
+from intent_spark.feedback.outcomes import ALL, check_both_outcomes, common_categories, segments
 from intent_spark.feedback.page import page
 from intent_spark.lakehouse.files import list_files
 from intent_spark.lakehouse.job import MISSING, STALE, THERE, Job, JobContext, Plan, PlanItem, iso_day
@@ -145,4 +145,6 @@ def _record(context: JobContext, result: Evaluation, as_of: date, model_version:
 
 def _told(result: Evaluation, report: Path) -> str:
     decision = "; ".join(result.decision.reasons) or "the model holds"
-    return f"retrain: {'yes' if result.decision.retrain else 'no'} ({decision}); report: {report}"
+    churn = next((one for one in result.figures if (one.candidate, one.segment) == (CHURN, ALL)), None)
+    told = f"; churn AUC {churn.metrics.auc:.4f}" if churn else ""
+    return f"retrain: {'yes' if result.decision.retrain else 'no'} ({decision}){told}; report: {report}"

@@ -56,13 +56,15 @@ def segment(columns: list[str]) -> Column:
     return F.coalesce(*declared, F.lit("regular"))
 
 
-def count_scores(outcomes: DataFrame, score: str) -> dict[str, ScoreHistogram]:
+def count_scores(outcomes: DataFrame, score: str, label: str = "label") -> dict[str, ScoreHistogram]:
     """Histograms of a score column by segment, ``all`` the first. Users without the score are left out."""
     known = outcomes.where(F.col(score).isNotNull())
     # Never 0 or 1: rounding must not make a small probability an impossible one.
     rounded = F.round(F.col(score) * STEPS).cast("int")
     bucket = F.greatest(F.lit(1), F.least(F.lit(STEPS - 1), rounded)).alias("bucket")
-    each = known.select(bucket, "label", F.explode(F.concat(F.array(F.lit(ALL)), "segments")).alias("segment"))
+    each = known.select(
+        bucket, F.col(label).alias("label"), F.explode(F.concat(F.array(F.lit(ALL)), "segments")).alias("segment")
+    )
     positives = F.sum(F.col("label").cast("bigint")).alias("positives")
     groups: dict[str, list[Row]] = {}
     for row in each.groupBy("segment", "bucket").agg(positives, F.count("*").alias("users")).collect():

@@ -1,4 +1,4 @@
-"""What happened after a snapshot: the label of an example."""
+"""What happened after a snapshot: the labels of an example."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import MapType, StructField
 
+# No event of any type within the horizon.
+CHURNED = "churned"
+
 
 def label(
     profiles: DataFrame, events: DataFrame, as_of: date, horizon_days: int, event_types: Iterable[str]
 ) -> DataFrame:
-    """Add ``label``: 1 where the user has such an event in [as_of, as_of + horizon), else 0.
+    """Add ``label``, 1 where the user has such an event in [as_of, as_of + horizon), and ``churned``, 1 where none.
 
     Args:
         profiles: one row a user, all of them kept.
@@ -23,15 +26,16 @@ def label(
     """
     end = as_of + timedelta(days=horizon_days)
     inside = (F.col("event_date") >= F.lit(as_of)) & (F.col("event_date") < F.lit(end))
-    buyers = events.where(inside & F.col("event_type").isin(*event_types)).select("user_id").distinct()
-    flagged = profiles.join(buyers.withColumn("label", F.lit(1)), on="user_id", how="left")
-    return flagged.withColumn("label", F.coalesce("label", F.lit(0)))
+    wanted = F.col("event_type").isin(*event_types).cast("int")
+    seen = events.where(inside).groupBy("user_id").agg(F.max(wanted).alias("label"), F.lit(0).alias(CHURNED))
+    flagged = profiles.join(seen, on="user_id", how="left")
+    return flagged.withColumns({"label": F.coalesce("label", F.lit(0)), CHURNED: F.coalesce(CHURNED, F.lit(1))})
 
 
 def labelled_snapshots(
     profiles: DataFrame, events: DataFrame, splits: Mapping[date, str], horizon_days: int, event_types: Iterable[str]
 ) -> DataFrame:
-    """The profiles of several dates with ``label``, ``split`` and ``weight``: a training set."""
+    """The profiles of several dates with ``label``, ``churned``, ``split`` and ``weight``: a training set."""
     types = list(event_types)
     parts = [
         label(profiles.where(F.col("as_of") == F.lit(day)), events, day, horizon_days, types)

@@ -22,6 +22,7 @@ from intent_spark.models.naive_bayes import NaiveBayes
 from intent_spark.models.recency import Recency
 from intent_spark.models.schema import FeatureSchema
 
+# Log odds float64 [n] of encoded rows, or [n, heads] of a network.
 Scorer = Callable[[Encoded], FloatArray]
 WEIGHTS, BLEND_FILE = "weights.npz", "blend.json"
 
@@ -37,7 +38,7 @@ class Runtime:
 
 
 def load_scorer(name: str, files: Files, runtime: Runtime) -> Scorer:
-    """The candidate's log odds float64 [n] of encoded rows, before calibration.
+    """The candidate's log odds of encoded rows, before calibration: float64 [n], of a network's heads [n, heads].
 
     Raises:
         ContractError: the files do not fit the configuration.
@@ -90,12 +91,12 @@ def _gbdt(name: str, files: Files, runtime: Runtime) -> Scorer:
 
 
 def _network(name: str, files: Files, runtime: Runtime) -> Scorer:
-    from intent_spark.models.intent_net import load_network, traced_logits
+    from intent_spark.models.intent_net import load_network, traced_heads
 
     config = runtime.config.model_copy(update={"encoder": name})
     network = load_network(runtime.schema, config, weights_from_npz(files[WEIGHTS]), runtime.cores)
-    logits = traced_logits(network)
-    return lambda encoded: batched_logits(logits, encoded, runtime.batch_rows)
+    heads, count = traced_heads(network), network.output.shape[-1]
+    return lambda encoded: batched_logits(heads, encoded, runtime.batch_rows, count)
 
 
 _LOADERS: dict[str, Callable[[str, Files, Runtime], Scorer]] = {

@@ -10,6 +10,8 @@
 ``<candidate>/calibration.json``  the map of its log odds, fitted on validation
 ``<candidate>/metrics.json``      its validation metrics
 ``<candidate>/history.json``      losses and rows per second of each epoch, of a network
+``churn.json``        which network's second head tells churn, and the map of its log odds
+``churn_metrics.json``  its validation metrics
 ``checksums.json``    SHA-256 of each file above, and the model version
 ====================  =======================================================================
 
@@ -41,10 +43,11 @@ from intent_spark.models.schema import FeatureSchema
 CHECKSUMS, CANDIDATES = "checksums.json", "candidates.json"
 SCHEMA, CONFIG, MANIFEST = "schema.json", "model.json", "manifest.json"
 CALIBRATION, METRICS, HISTORY, STUDY = "calibration.json", "metrics.json", "history.json", "study.json"
+CHURN, CHURN_METRICS = "churn.json", "churn_metrics.json"
 # A candidate's metrics by stage; the log loss of the last chose the champion.
 CALIBRATED, UNCALIBRATED, CROSS_FITTED = "calibrated", "uncalibrated", "cross_fitted"
 # They tell how good a score is and how long it took to get there, and decide none.
-REPORT_FILES = (METRICS, HISTORY, STUDY)
+REPORT_FILES = (METRICS, HISTORY, STUDY, CHURN_METRICS)
 VERSION_DIGITS = 12
 
 Files = dict[str, bytes]
@@ -61,11 +64,29 @@ class Candidate:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class ChurnHead:
+    """The network whose second head foretells who will not come back; its calibration and validation metrics."""
+
+    candidate: str
+    calibration: Calibration
+    metrics: dict[str, float]
+
+    def to_tree(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {"candidate": self.candidate, "calibration": self.calibration.to_tree(), "metrics": self.metrics}
+
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, Any]) -> ChurnHead:
+        """What :meth:`to_tree` gave."""
+        return cls(tree["candidate"], calibration_from(tree["calibration"]), dict(tree["metrics"]))
+
+
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
     """A model as it lies in its directory; the champion is one of the candidates.
 
-    ``manifest`` and ``study``, the trials of its tuning, are JSON-able.
+    ``manifest`` and ``study``, the trials of its tuning, are JSON-able. ``churn`` is there where a network tells it.
     """
 
     schema: FeatureSchema
@@ -74,6 +95,7 @@ class TrainedModel:
     champion: str
     manifest: dict[str, Any]
     study: list[dict[str, Any]] = field(default_factory=list)
+    churn: ChurnHead | None = None
 
     @property
     def best(self) -> Candidate:
@@ -131,6 +153,7 @@ def load_model(model_dir: Path) -> TrainedModel:
         champion=listed["champion"],
         manifest=load_manifest(model_dir),
         study=_read_json(model_dir / STUDY) if STUDY in names else [],
+        churn=_churn(model_dir) if CHURN in names else None,
     )
 
 
@@ -162,6 +185,10 @@ def _candidate(model_dir: Path, name: str, listed: list[str]) -> Candidate:
     )
 
 
+def _churn(model_dir: Path) -> ChurnHead:
+    return ChurnHead.from_tree(_read_json(model_dir / CHURN) | {"metrics": _read_json(model_dir / CHURN_METRICS)})
+
+
 def _config(model_dir: Path) -> ModelConfig:
     try:
         return ModelConfig.model_validate(_read_json(model_dir / CONFIG))
@@ -182,6 +209,9 @@ def _files(model: TrainedModel) -> Files:
     }
     if model.study:
         files[STUDY] = _json(model.study)
+    if model.churn:
+        tree = model.churn.to_tree()
+        files |= {CHURN_METRICS: _json(tree.pop("metrics")), CHURN: _json(tree)}
     for name, candidate in model.candidates.items():
         own = candidate.files | {
             CALIBRATION: _json(candidate.calibration.to_tree()),

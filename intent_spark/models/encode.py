@@ -106,9 +106,14 @@ def encode_ragged(table: pa.Table, schema: FeatureSchema) -> Encoded:
     return Encoded(numeric, sequences, offsets)
 
 
-def batched_logits(network_logits: NetworkLogits, encoded: Encoded, batch_rows: int) -> npt.NDArray[np.float64]:
-    """Logits float64 [n] of all rows, ``batch_rows`` at a time, the last batch padded with empty rows."""
-    logits = np.empty(encoded.rows)
+def batched_logits(
+    network_logits: NetworkLogits, encoded: Encoded, batch_rows: int, heads: int | None = None
+) -> npt.NDArray[np.float64]:
+    """Logits float64 of all rows, ``batch_rows`` at a time, the last batch padded with empty rows.
+
+    They are [n], or [n, heads] where the function gives as many for each row.
+    """
+    logits = np.empty(encoded.rows if heads is None else (encoded.rows, heads))
     # Rows of like length share a batch, so a batch is no longer than its users need.
     order = np.argsort(np.diff(encoded.offsets), kind="stable")
     for start in range(0, encoded.rows, batch_rows):

@@ -1,4 +1,4 @@
-"""The intent network: event sequence and profile in, one logit out. Imports TensorFlow: import it late."""
+"""The intent network: event sequence and profile in, a logit for each head out. Imports TensorFlow: import it late."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ def configure_threads(cores: int) -> None:
 
 
 def build_network(schema: FeatureSchema, config: ModelConfig) -> keras.Model:
-    """An uncompiled model from the inputs of :meth:`Encoded.take` to logits float32 [n, 1].
+    """An uncompiled model from the inputs of :meth:`Encoded.take` to logits float32 [n, heads]: purchase, then churn.
 
     The encoder's vector and the profile go through dense layers; a linear path from the profile to the logit
-    beside them keeps what logistic regression knows (after Cheng et al., Wide & Deep Learning, 2016).
+    beside them keeps what logistic regression knows (after Cheng et al., Wide & Deep Learning, 2016). The heads share
+    all but their last layer, which for churn reads the profile too.
     """
     with _precision(config):
         numeric = keras.Input((len(schema.inputs),), name="numeric")
@@ -53,6 +54,9 @@ def build_network(schema: FeatureSchema, config: ModelConfig) -> keras.Model:
             wide = layers.Dense(1, use_bias=False, kernel_initializer="zeros", name="wide_logit", dtype="float32")
             outputs.append(wide(numeric))
         logit = layers.Add(name="logit", dtype="float32")(outputs) if len(outputs) > 1 else outputs[0]
+        if config.churn_weight:
+            churn = layers.Dense(1, name="churn_logit", dtype="float32")(_concatenate([deep, numeric]))
+            logit = layers.Concatenate(name="heads", dtype="float32")([logit, churn])
         return keras.Model(inputs, logit, name="intent")
 
 
@@ -67,12 +71,18 @@ def load_network(schema: FeatureSchema, config: ModelConfig, weights: Weights, c
 
 
 def traced_logits(network: keras.Model) -> Callable[[Batch], npt.NDArray[np.float64]]:
-    """The network as one traced function from a batch to logits float64 [n], for any length of sequences."""
+    """The head for purchases as one traced function from a batch to logits float64 [n]."""
+    heads = traced_heads(network)
+    return lambda batch: heads(batch)[:, 0]
+
+
+def traced_heads(network: keras.Model) -> Callable[[Batch], npt.NDArray[np.float64]]:
+    """The network as one traced function from a batch to logits float64 [n, heads], for any length of sequences."""
     specs = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in network.input.items()}
 
     @tf.function(input_signature=[specs])
     def call(batch: dict[str, Tensor]) -> Tensor:
-        return network(batch, training=False)[:, 0]
+        return network(batch, training=False)
 
     def logits(batch: Batch) -> npt.NDArray[np.float64]:
         tensors = {name: tf.convert_to_tensor(batch[name]) for name in specs}

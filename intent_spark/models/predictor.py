@@ -27,10 +27,14 @@ _CACHE: dict[str, Predictor] = {}
 
 
 class Prediction(NamedTuple):
-    """Probabilities in [0, 1], float64 [n]: the champion's, and each candidate's after its calibration."""
+    """Probabilities in [0, 1], float64 [n]: the champion's, and each candidate's after its calibration.
+
+    ``churn``, after its own calibration, is that of no event within the horizon; None where no network tells it.
+    """
 
     intent: Scores
     candidates: dict[str, Scores]
+    churn: Scores | None = None
 
 
 class Predictor:
@@ -52,7 +56,8 @@ class Predictor:
 
     def predict_encoded(self, encoded: Encoded) -> Prediction:
         """Score rows that were encoded by the model's own schema."""
-        raw = self._logits(encoded)
+        heads = {name: scorer(encoded) for name, scorer in self._scorers.items()}
+        raw = {name: values if values.ndim == 1 else values[:, 0] for name, values in heads.items()}
         calibrated = self._calibrated(raw)
         if BLEND in self.model.candidates:
             blend = Blend.from_json(self.model.candidates[BLEND].files[BLEND_FILE])
@@ -61,14 +66,16 @@ class Predictor:
         return Prediction(
             intent=np.asarray(expit(raw[self.model.champion])),
             candidates={name: np.asarray(expit(calibrated[name])) for name in self.model.candidates},
+            churn=self._churn(heads),
         )
 
     def predict_frame(self, frame: DataFrame) -> Prediction:
         """Score each row of a pandas frame, as a pandas UDF receives it."""
         return self.predict(table_from_pandas(frame, self.model.schema))
 
-    def _logits(self, encoded: Encoded) -> dict[str, Scores]:
-        return {name: scorer(encoded) for name, scorer in self._scorers.items()}
+    def _churn(self, heads: dict[str, Scores]) -> Scores | None:
+        found = self.model.churn
+        return np.asarray(expit(found.calibration.logits(heads[found.candidate][:, 1]))) if found else None
 
     def _calibrated(self, logits: dict[str, Scores]) -> dict[str, Scores]:
         return {name: self.model.candidates[name].calibration.logits(values) for name, values in logits.items()}

@@ -31,6 +31,11 @@ SCORES = TableContract(
             "each candidate's calibrated probability by its name, the champion's among them",
             nullable=False,
         ),
-        Column("horizon_days", "int", "days after as_of that the probability is of", "days", nullable=False),
+        Column(
+            "churn",
+            "double",
+            "calibrated probability of no event at all within the horizon; null: no network of the model tells it",
+        ),
+        Column("horizon_days", "int", "days after as_of that the probabilities are of", "days", nullable=False),
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
+import numpy as np
 import pandas as pd
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -14,7 +15,7 @@ from intent_spark.models.predictor import cached_predictor
 
 
 def intent_udf(model_dir: str, candidates: Sequence[str], threads: int, batch_rows: int) -> Callable[[Column], Column]:
-    """A UDF from a struct of profile columns to ``intent`` and one probability a candidate.
+    """A UDF from a struct of profile columns to ``intent``, ``churn`` and one probability a candidate.
 
     Args:
         model_dir: a path that every executor sees.
@@ -27,9 +28,10 @@ def intent_udf(model_dir: str, candidates: Sequence[str], threads: int, batch_ro
         predictor = cached_predictor(model_dir, threads, batch_rows)
         for batch in batches:
             predicted = predictor.predict_frame(batch)
-            yield pd.DataFrame({"intent": predicted.intent} | predicted.candidates)
+            churn = np.full(len(batch), np.nan) if predicted.churn is None else predicted.churn
+            yield pd.DataFrame({"intent": predicted.intent, "churn": churn} | predicted.candidates)
 
-    fields = ", ".join(f"`{name}` double" for name in ("intent", *candidates))
+    fields = ", ".join(f"`{name}` double" for name in ("intent", "churn", *candidates))
     udf: Callable[[Column], Column] = pandas_udf(score, fields)  # type: ignore[call-overload]
     return udf
 
@@ -41,4 +43,6 @@ def score_columns(score: str, candidates: Sequence[str], champion: str) -> list[
         F.col(f"{score}.intent"),
         F.col(f"{score}.{champion}").alias("calibrated_intent"),
         F.create_map(*pairs).alias("candidates"),
+        # A model without that head says NaN.
+        F.nanvl(f"{score}.churn", F.lit(None).cast("double")).alias("churn"),
     ]

@@ -22,6 +22,7 @@ from intent_spark.models.schema import FeatureSchema
 from intent_spark.training.windows import Piece
 
 LABEL, WEIGHT, SPLIT, USER = "label", "weight", "split", "user_id"
+CHURNED, CHURN_WEIGHT = "churned", "churn_weight"
 BUCKETS = 256
 # One split, or the rows of several as if they were one.
 Splits = str | tuple[str, ...]
@@ -38,12 +39,18 @@ class Share:
     """Encoded rows of one split, with labels and weights float64 [n].
 
     ``buckets`` [n] is a hash of each row's user, 0 to 255: all rows of a user fall on one side of any cut by it.
+    ``churned`` [n] is the label of the second head, NaN where it is not known.
     """
 
     encoded: Encoded
     labels: npt.NDArray[np.float64]
     weights: npt.NDArray[np.float64]
     buckets: npt.NDArray[np.uint8]
+    churned: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self) -> None:
+        if len(self.churned) != len(self.labels):
+            object.__setattr__(self, "churned", np.full(len(self.labels), np.nan))
 
     @property
     def rows(self) -> int:
@@ -64,17 +71,18 @@ class Share:
 
     def select(self, rows: npt.NDArray[np.intp]) -> Share:
         """The rows of these numbers, in this order."""
-        return Share(self.encoded.select(rows), self.labels[rows], self.weights[rows], self.buckets[rows])
+        return Share(
+            self.encoded.select(rows), self.labels[rows], self.weights[rows], self.buckets[rows], self.churned[rows]
+        )
 
     @classmethod
     def concat(cls, parts: list[Share]) -> Share:
         """One after the other; ``parts`` is emptied, as by :meth:`Encoded.concat`."""
         encoded = [part.encoded for part in parts]
-        labels, weights, buckets = (
-            np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "weights", "buckets")
-        )
+        names = ("labels", "weights", "buckets", "churned")
+        joined = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
         parts.clear()
-        return cls(Encoded.concat(encoded), labels, weights, buckets)
+        return cls(Encoded.concat(encoded), *joined)
 
 
 class Judged(Protocol):
@@ -91,6 +99,10 @@ class Judged(Protocol):
     @property
     def buckets(self) -> npt.NDArray[np.uint8]:
         """Hashes of the rows' users [n]."""
+
+    @property
+    def churned(self) -> npt.NDArray[np.float64]:
+        """Whether nothing was seen of the rows' users within the horizon [n]; NaN: not known."""
 
     def held(self) -> Share:
         """These rows in memory, or as many of them as may be there at a time."""
@@ -110,6 +122,8 @@ class ExampleTable:
         self._schema: pa.Schema = dataset.schema
         files = sorted(dataset.get_fragments(), key=lambda file: str(file.path))
         self._groups = [group for file in files for group in file.split_by_row_group()]
+        # What training sets without a label for the second head lack.
+        self.outcomes = [name for name in (LABEL, CHURNED) if name in self._schema.names]
 
     @property
     def groups(self) -> int:
@@ -227,14 +241,14 @@ class SplitRows:
 
     def nothing(self) -> Share:
         """No rows."""
-        return _encode_share(self.table.empty([*self.schema.columns, LABEL, WEIGHT, USER]), self.schema)
+        return _encode_share(self.table.empty(self._needed(self.schema.columns)), self.schema)
 
     def profile_alone(self) -> SplitRows:
         """The same rows without their sequences."""
         return replace(self, schema=replace(self.schema, sequences=()))
 
     def _read(self, piece: Piece, columns: Sequence[str]) -> Iterator[pa.Table]:
-        needed = [*columns, LABEL, WEIGHT, USER]
+        needed = self._needed(columns)
         yield self.table.empty(needed)
         wanted = piece.positions()
         if self.keep:
@@ -250,6 +264,9 @@ class SplitRows:
             if last == len(wanted):
                 return
             offset += len(rows)
+
+    def _needed(self, columns: Sequence[str]) -> list[str]:
+        return [*columns, *self.table.outcomes, WEIGHT, USER]
 
     def _labels(self, group: int) -> FloatArray:
         read = self.table.read(self.split, group, [LABEL])
@@ -274,15 +291,22 @@ def read_pieces(source: Source, pieces: Sequence[Piece]) -> Share:
 
 def row_bytes(schema: FeatureSchema) -> int:
     """The most that one encoded row takes: all inputs, ``max_length`` events, offset, label, weight and bucket."""
-    return 4 * len(schema.inputs) + 4 * schema.max_length * len(schema.sequences) + 25
+    return 4 * len(schema.inputs) + 4 * schema.max_length * len(schema.sequences) + 33
 
 
 def batch_of(share: Share, rows: npt.NDArray[np.intp]) -> tuple[Batch, Array, Array]:
-    """Inputs, labels and weights float32 [k] of the rows; -1 is a row that weighs nothing."""
+    """Inputs, labels and weights float32 [k] of the rows; -1 is a row that weighs nothing.
+
+    Among the inputs are the second head's labels and weights, which only a network with that head reads.
+    """
     real = rows >= 0
-    labels, weights = np.zeros((2, len(rows)), np.float32)
+    labels, weights, churned, churn_weights = np.zeros((4, len(rows)), np.float32)
     labels[real], weights[real] = share.labels[rows[real]], share.weights[rows[real]]
-    return share.encoded.take(rows), labels, weights
+    churned[real] = share.churned[rows[real]]
+    known = np.isfinite(churned)
+    churn_weights[known] = weights[known]
+    churned[~known] = 0.0
+    return share.encoded.take(rows) | {CHURNED: churned, CHURN_WEIGHT: churn_weights}, labels, weights
 
 
 def _with(table: pa.Table, columns: dict[str, Any]) -> pa.Table:
@@ -304,6 +328,7 @@ def _encode_share(table: pa.Table, schema: FeatureSchema) -> Share:
         labels=_floats(table[LABEL]),
         weights=_floats(table[WEIGHT]),
         buckets=_buckets(table[USER]),
+        churned=_floats(table[CHURNED]) if CHURNED in table.column_names else np.zeros(0),
     )
 
 

@@ -16,7 +16,7 @@ from intent_spark.models.bgnbd import PurchaseHistory, fit_bgnbd, histories, is_
 from intent_spark.models.candidates import WEIGHTS, Runtime, load_scorer, tree_files, weights_to_npz
 from intent_spark.models.directory import Files
 from intent_spark.models.gbdt import grow_boosters, trees_of
-from intent_spark.models.logistic import FloatArray, LogisticModel, fit_logistic, pick_logistic
+from intent_spark.models.logistic import FloatArray, Labelled, LogisticModel, fit_logistic, pick_logistic
 from intent_spark.models.naive_bayes import fit_naive_bayes
 from intent_spark.models.profile_numbers import missing_numbers
 from intent_spark.models.recency import FEATURES as RECENCY_FEATURES
@@ -43,12 +43,16 @@ class Found:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A candidate's files, the same on every rank, and its log odds of this rank's validation rows [n]."""
+    """A candidate's files, the same on every rank, and its log odds of this rank's validation rows [n].
+
+    ``churn_logits`` [n] are those of its second head, if it has one.
+    """
 
     files: Files
     validation_logits: FloatArray
     history: list[dict[str, Any]] = field(default_factory=list)
     found: Found = Found()
+    churn_logits: FloatArray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +87,17 @@ class FitData:
         if not self._logistic:
             self._logistic.append(self._fit_logistic())
         return self._logistic[0]
+
+    @property
+    def churn_logistic(self) -> LogisticModel | None:
+        """Logistic regression of the second head's label, with the penalty found best for the first; None: unknown."""
+        rows = self.train
+        known = np.isfinite(rows.churned)
+        labelled = Labelled(rows.encoded.numeric[known], rows.churned[known], rows.weights[known])
+        kinds = [labelled.weights @ (labelled.labels == kind) for kind in (0, 1)]
+        if self.collective.sum(np.array(kinds, np.float64)).min() <= 0:
+            return None
+        return fit_logistic(labelled, self.logistic.l2, self.collective.sum)
 
     def _fit_logistic(self) -> LogisticModel:
         total = self.collective.sum
@@ -190,12 +205,20 @@ def share_text(text: str, collective: Collective) -> str:
 
 
 def _network(name: str, data: FitData) -> Fitted:
-    from intent_spark.training.loop_net import RankData, fit_network, new_network, start_from_logistic
+    from intent_spark.training.loop_net import (
+        RankData,
+        fit_network,
+        new_network,
+        start_churn_from_logistic,
+        start_from_logistic,
+    )
 
     config = data.config.model_copy(update={"encoder": name})
-    logistic = data.logistic
+    logistic, churn = data.logistic, data.churn_logistic if config.churn_weight else None
     network = new_network(data.schema, config)
     start_from_logistic(network, logistic)
+    if churn:
+        start_churn_from_logistic(network, churn)
     data.training.release()
     feed = train_feed(data.training, config, data.feed, data.collective)
     shares = RankData(feed, data.validation, data.feed.prefetch)
@@ -206,6 +229,7 @@ def _network(name: str, data: FitData) -> Fitted:
         validation_logits=trained.validation_logits,
         history=[asdict(epoch) for epoch in trained.epochs],
         found=Found(logistic.l2, epochs=trained.best_epoch),
+        churn_logits=trained.validation_heads[:, 1] if config.churn_weight else None,
     )
 
 

@@ -21,7 +21,7 @@ from intent_spark.models.intent_net import (
     configure_threads,
     get_weights,
     set_weights,
-    traced_logits,
+    traced_heads,
 )
 from intent_spark.models.logistic import Labelled, LogisticModel, mean_log_loss
 from intent_spark.models.schema import FeatureSchema
@@ -49,12 +49,17 @@ class Epoch:
 
 @dataclass(frozen=True, eq=False)
 class TrainedNetwork:
-    """The best weights, their logits of this rank's validation rows [n], and all epochs."""
+    """The best weights, their logits of this rank's validation rows [n, heads], and all epochs."""
 
     weights: Weights
-    validation_logits: Logits
+    validation_heads: Logits
     epochs: list[Epoch]
     best_epoch: int
+
+    @property
+    def validation_logits(self) -> Logits:
+        """Of a purchase [n]."""
+        return np.asarray(self.validation_heads[:, 0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +108,14 @@ def start_from_logistic(network: keras.Model, logistic: LogisticModel) -> None:
         wide.trainable = False
 
 
+def start_churn_from_logistic(network: keras.Model, logistic: LogisticModel) -> None:
+    """Let the second head begin as a logistic regression of its own label; all of it may change afterwards."""
+    head = network.get_layer("churn_logit")
+    kernel = np.zeros_like(head.get_weights()[0])
+    kernel[len(kernel) - len(logistic.coefficients) :, 0] = logistic.coefficients
+    head.set_weights([kernel, np.array([logistic.intercept])])
+
+
 def fit_network(
     network: keras.Model,
     data: RankData,
@@ -132,7 +145,7 @@ def fit_network(
         if on_epoch:
             on_epoch(len(state.epochs), state.epochs[-1].validation_loss)
     set_weights(network, state.best)
-    return TrainedNetwork(state.best, training.validation_logits(), state.epochs, state.best_epoch)
+    return TrainedNetwork(state.best, training.validation_heads(), state.epochs, state.best_epoch)
 
 
 class _Training:
@@ -145,7 +158,7 @@ class _Training:
         self._optimizer, self._keeper = new_optimizer(network, config), keeper
         self._rate = config.learning_rate
         self._step = TrainStep(network, self._optimizer, collective, config)
-        self._logits = traced_logits(network)
+        self._heads, self._head_count = traced_heads(network), network.output.shape[-1]
         self._variables = [v.value for v in (*network.variables, *self._optimizer.variables)]
 
     def begin(self) -> State:
@@ -218,13 +231,13 @@ class _Training:
             best_loss=state.best_loss, best=state.best, variables=[np.array(v) for v in self._variables],
         )  # fmt: skip
 
-    def validation_logits(self) -> Logits:
-        """Of this rank's validation rows [n], by the weights as they are."""
-        batch_rows = self._config.batch_size
-        return self._data.validation.score(lambda encoded: batched_logits(self._logits, encoded, batch_rows))
+    def validation_heads(self) -> Logits:
+        """Logits of this rank's validation rows [n, heads], by the weights as they are."""
+        rows, heads = self._config.batch_size, self._head_count
+        return self._data.validation.score(lambda encoded: batched_logits(self._heads, encoded, rows, heads))
 
     def _judged(self) -> float:
-        validation, logits = self._data.validation, self.validation_logits()
+        validation, logits = self._data.validation, self.validation_heads()[:, 0]
         rows = Labelled(np.zeros((len(logits), 0)), validation.labels, validation.weights)
         return mean_log_loss(logits, rows, self._collective.sum)
 

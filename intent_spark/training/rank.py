@@ -18,6 +18,7 @@ from intent_spark.config.model import BLEND
 from intent_spark.models.candidates import BLEND_FILE
 from intent_spark.training.bootstrap import end_with_parent
 from intent_spark.training.checkpoint import CHECKPOINTS, Checkpoints, Keeper
+from intent_spark.training.churn import churn_head
 from intent_spark.training.collective import Collective, HorovodRanks, OneRank
 from intent_spark.training.feed import ExampleTable, SplitRows
 from intent_spark.training.fitting import FitData, Fitted, fit_candidate
@@ -87,6 +88,7 @@ def _choose(
     with step("train_intent.select", rank=collective.rank) as counts:
         chosen = select(logits, validation, data.config, BLEND in task.candidates, collective)
         counts["champion"] = chosen.champion
+    churn = churn_head(fitted, validation, data.config, collective)
     apart = None
     if task.live_model:
         with step("train_intent.gate", rank=collective.rank, against=Path(task.live_model).name):
@@ -94,7 +96,8 @@ def _choose(
     if task.config.refit:
         fitted, chosen = refit(fitted, chosen, data, table)
     if collective.rank == 0:
-        _write(fitted, chosen, learnt | {"against_live": asdict(apart) if apart else None}, Path(task.scratch))
+        told = {"against_live": asdict(apart) if apart else None, "churn": churn.to_tree() if churn else None}
+        _write(fitted, chosen, learnt | told, Path(task.scratch))
 
 
 def _write(fitted: dict[str, Fitted], chosen: Selection, learnt: dict[str, Any], scratch: Path) -> None:

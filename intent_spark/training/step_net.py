@@ -13,6 +13,7 @@ from intent_spark.config.model import ModelConfig
 from intent_spark.models.encode import Array, Batch
 from intent_spark.training.balance import log_odds_offset
 from intent_spark.training.collective import Collective
+from intent_spark.training.feed import CHURN_WEIGHT, CHURNED
 from intent_spark.training.slices_net import for_exchange
 
 Tensor = Any
@@ -66,7 +67,8 @@ class TrainStep:
         # About the weight of a step: gradients divided by it fit into 16 bits.
         self._usual = float(config.batch_size * config.accumulate_steps * collective.size)
         vector = tf.TensorSpec([None], tf.float32)
-        signature = [input_specs(network), vector, vector]
+        self._specs = input_specs(network)
+        signature = [self._specs, vector, vector]
         traced = tf.function(input_signature=signature, jit_compile=False)
         self._add, self._apply = traced(self._add_gradients), traced(self._apply_gradients)
 
@@ -75,7 +77,7 @@ class TrainStep:
 
         Where it is not the ``last`` batch the weights do not change and zeros are returned.
         """
-        tensors = {name: tf.convert_to_tensor(inputs[name]) for name in self._network.input}
+        tensors = {name: tf.convert_to_tensor(inputs[name]) for name in self._specs}
         run = self._apply if last else self._add
         return np.asarray(run(tensors, labels, weights), np.float64)
 
@@ -103,10 +105,17 @@ class TrainStep:
 
     def _gradients(self, inputs: dict[str, Tensor], labels: Tensor, weights: Tensor) -> tuple[list[Tensor], Tensor]:
         with tf.GradientTape() as tape:
-            logits = self._network(inputs, training=True)[:, 0]
-            weighted = tf.reduce_sum(weights * training_losses(logits, labels, self._config))
-            loss = weighted / self._usual
+            logits = self._network({name: inputs[name] for name in self._network.input}, training=True)
+            weighted = tf.reduce_sum(weights * training_losses(logits[:, 0], labels, self._config))
+            loss = (weighted + self._churn_loss(logits, inputs)) / self._usual
         return tape.gradient(loss, self._variables), tf.stack([weighted, tf.reduce_sum(weights)])
+
+    def _churn_loss(self, logits: Tensor, inputs: dict[str, Tensor]) -> Tensor:
+        """The second head's part of the loss; 0 where there is no such head."""
+        if CHURNED not in inputs:
+            return 0.0
+        losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=inputs[CHURNED], logits=logits[:, 1])
+        return self._config.churn_weight * tf.reduce_sum(inputs[CHURN_WEIGHT] * losses)
 
     def _exchange(self, gradients: list[Tensor]) -> list[Tensor]:
         most_slices, ranks = self._config.batch_size * self._config.max_length, self._collective.size
@@ -116,8 +125,11 @@ class TrainStep:
 
 
 def input_specs(network: keras.Model) -> dict[str, Any]:
-    """What a batch's inputs look like, by name."""
-    return {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in network.input.items()}
+    """What a step reads of a batch's inputs, by name: the network's, and the second head's labels and weights."""
+    specs = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in network.input.items()}
+    if network.output.shape[-1] == 1:
+        return specs
+    return specs | dict.fromkeys((CHURNED, CHURN_WEIGHT), tf.TensorSpec([None], tf.float32))
 
 
 def last_of_groups(steps: int, size: int) -> npt.NDArray[np.bool_]:

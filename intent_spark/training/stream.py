@@ -20,7 +20,7 @@ from intent_spark.models.encode import Array, Batch
 from intent_spark.models.logistic import FloatArray
 from intent_spark.training.balance import class_weights, kept_rows
 from intent_spark.training.collective import Collective
-from intent_spark.training.feed import Scorer, Share, Source, batch_of, row_bytes
+from intent_spark.training.feed import CHURN_WEIGHT, Scorer, Share, Source, batch_of, row_bytes
 from intent_spark.training.windows import (
     Past,
     Piece,
@@ -92,11 +92,11 @@ class RankRows:
         return Share.concat(parts)
 
     def score(self, scorer: Scorer) -> FloatArray:
-        """The scorer's log odds float64 [n] of all rows, a part of them at a time."""
+        """The scorer's log odds float64 [n] or [n, heads] of all rows, a part of them at a time."""
         if self.whole:
             return self.held().score(scorer)
         parts = self.ahead(parts_of(self.pieces, max(1, self.capacity // 3)))
-        return np.concatenate([np.zeros(0), *(share.score(scorer) for share in parts)])
+        return np.concatenate([share.score(scorer) for share in parts])
 
     @property
     def labels(self) -> npt.NDArray[np.float64]:
@@ -112,6 +112,11 @@ class RankRows:
     def buckets(self) -> npt.NDArray[np.uint8]:
         """Hashes of the rows' users [n]."""
         return self._outcomes.buckets
+
+    @property
+    def churned(self) -> npt.NDArray[np.float64]:
+        """Labels of the second head [n]; NaN: not known."""
+        return self._outcomes.churned
 
     @cached_property
     def _outcomes(self) -> Share:
@@ -210,6 +215,8 @@ class TrainFeed:
 
     def _weighted(self, share: Share, rows: npt.NDArray[np.intp]) -> FedBatch:
         inputs, labels, weights = batch_of(share, rows)
+        # Of those who did not buy only a share may be here, whether they came back or not.
+        inputs[CHURN_WEIGHT] /= np.where(labels > 0, 1.0, self._config.negative_rate).astype(np.float32)
         return inputs, labels, weights * class_weights(labels, self._config).astype(np.float32)
 
 

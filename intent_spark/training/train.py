@@ -18,7 +18,7 @@ from intent_spark.config.log import LOGGER, step
 from intent_spark.config.model import ModelConfig
 from intent_spark.config.training import LauncherName, TrainingSettings
 from intent_spark.models.calibration import calibration_from
-from intent_spark.models.directory import Candidate, TrainedModel, save_model
+from intent_spark.models.directory import Candidate, ChurnHead, TrainedModel, save_model
 from intent_spark.models.intervals import Interval
 from intent_spark.models.schema import FeatureSchema
 from intent_spark.training.fit_schema import SplitCounts, count_splits, fit_schema
@@ -166,7 +166,8 @@ def _trained_model(scratch: Path, result: Mapping[str, Any], task: RankTask, man
     # A tuned model and its manifest hold what was found: it can be trained again without a study.
     config = ModelConfig.model_validate(result["config"])
     known = manifest | {"best_epochs": result["best_epochs"], "config": result["config"]}
-    return TrainedModel(task.schema, config, candidates, result["champion"], known, result["study"])
+    churn = ChurnHead.from_tree(result["churn"]) if result["churn"] else None
+    return TrainedModel(task.schema, config, candidates, result["champion"], known, result["study"], churn)
 
 
 def _manifest(

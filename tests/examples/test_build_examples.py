@@ -51,9 +51,9 @@ def test_label_window_is_half_open(spark: SparkSession, zone: str) -> None:
     users = ["on_as_of", "before_as_of", "last_instant", "at_end", "only_looks", "quiet"]
     profiles = spark.createDataFrame([(user, n) for n, user in enumerate(users)], "user_id string, n_7d bigint")
     found = label(profiles, events_frame(spark, events, zone), day("2026-03-10"), HORIZON, ["purchase"])
-    bought = [1, 0, 1, 0, 0, 0]
-    rows = [(user, n, bought[n]) for n, user in enumerate(users)]
-    wanted = spark.createDataFrame(rows, "user_id string, n_7d bigint, label int")
+    bought, churned = [1, 0, 1, 0, 0, 0], [0, 1, 0, 1, 0, 1]
+    rows = [(user, n, bought[n], churned[n]) for n, user in enumerate(users)]
+    wanted = spark.createDataFrame(rows, "user_id string, n_7d bigint, label int, churned int")
     assert_df_equality(found, wanted, ignore_row_order=True, ignore_nullable=True)
 
 

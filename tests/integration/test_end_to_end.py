@@ -57,11 +57,13 @@ def test_the_evaluation_measures_all_candidates_on_all_users(undisturbed: Run) -
     lakehouse = undisturbed.lakehouse
     figures = {r["candidate"]: r for r in lakehouse.read("evaluations").where("segment = 'all'").collect()}
     assert set(figures) == {
-        "recency", "naive_bayes", "bgnbd", "logistic", "gbdt", "lstm", "blend", "champion, uncalibrated",
+        "recency", "naive_bayes", "bgnbd", "logistic", "gbdt", "lstm", "blend", "champion, uncalibrated", "churn",
         "ceiling: events so far", "ceiling: hidden state",
     }  # fmt: skip
     assert {r["users"] for r in figures.values()} == {lakehouse.read("outcomes").count()}
     assert figures["ceiling: hidden state"]["auc"] > 0.7
+    assert figures["churn"]["auc"] > 0.6
+    assert 0 < figures["churn"]["positives"] < figures["churn"]["users"]
     [champion] = [figure for figure in figures.values() if figure["champion"]]
     assert champion["auc"] > 0.6
     page = (undisturbed.report / "index.html").read_text(encoding="utf-8")

@@ -70,6 +70,7 @@ def test_scores_then_outcomes(shop: JobContext, capsys: pytest.CaptureFixture[st
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("lstm (champion)", "champion, uncalibrated", "logistic", "blend"))
     _late_purchase(shop)
+    _a_model_without_the_second_head(shop, models)
 
 
 def _refusals_before_scoring(shop: JobContext, models: Path) -> None:
@@ -99,7 +100,7 @@ def _every_user_is_scored(shop: JobContext, version: str) -> None:
     for row in rows:
         assert set(row["candidates"]) == {"logistic", "lstm", "blend"}
         assert row["calibrated_intent"] == row["candidates"]["lstm"]
-        for score in (row["intent"], *row["candidates"].values()):
+        for score in (row["intent"], row["churn"], *row["candidates"].values()):
             assert 0 <= score <= 1
         odds = {name: np.log(p / (1 - p)) for name, p in row["candidates"].items()}
         assert odds["blend"] == pytest.approx(0.25 * odds["logistic"] + 0.75 * odds["lstm"] + 0.1, abs=1e-9)
@@ -137,7 +138,11 @@ def _evaluation(shop: JobContext) -> None:
     assert {r["user_id"]: r["segments"] for r in outcomes} == {"u0": ["dormant"]} | {
         f"u{n}": ["regular"] for n in range(1, 10)
     }
-    everybody = lakehouse.read("evaluations").where("segment = 'all'").collect()
+    assert {r["user_id"]: r["churned"] for r in outcomes} == {f"u{n}": int(n not in (2, 3, 4)) for n in range(10)}
+    [churn] = lakehouse.read("evaluations").where("segment = 'all' and candidate = 'churn'").collect()
+    assert (churn["users"], churn["positives"], churn["champion"]) == (10, 7, False)
+    assert "; churn AUC " in done.message
+    everybody = lakehouse.read("evaluations").where("segment = 'all' and candidate != 'churn'").collect()
     assert {(r["users"], r["positives"], r["retrain"]) for r in everybody} == {(10, 3, True)}
     assert {r["candidate"] for r in everybody} == {"lstm", "champion, uncalibrated", "logistic", "blend"}
     assert [r["candidate"] for r in everybody if r["champion"]] == ["lstm"]
@@ -155,3 +160,10 @@ def _late_purchase(shop: JobContext) -> None:
     run(EvaluateScores(), shop, "--as-of", "2026-03-07")
     bought = shop.lakehouse.read("outcomes").where(F.col("label") == 1).select("user_id").collect()
     assert sorted(r["user_id"] for r in bought) == ["u2", "u3", "u4", "u9"]
+
+
+def _a_model_without_the_second_head(shop: JobContext, models: Path) -> None:
+    register(models, definition_hash(FEATURES), churn_weight=0.0)
+    run(ScoreUsers(), shop, "--as-of", "2026-03-11")
+    scores = shop.lakehouse.read("scores").where("as_of = '2026-03-11'")
+    assert scores.count() == 10 and scores.where("churn is not null").isEmpty()

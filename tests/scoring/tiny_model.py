@@ -11,7 +11,7 @@ from intent_spark.config.loading import load_settings
 from intent_spark.models.blend import Blend
 from intent_spark.models.calibration import IDENTITY, PlattScaling
 from intent_spark.models.candidates import BLEND_FILE, WEIGHTS, weights_to_npz
-from intent_spark.models.directory import CALIBRATED, Candidate, TrainedModel, save_model
+from intent_spark.models.directory import CALIBRATED, Candidate, ChurnHead, TrainedModel, save_model
 from intent_spark.models.intent_net import build_network, get_weights
 from intent_spark.models.logistic import LogisticModel
 from intent_spark.models.registry import promote
@@ -28,9 +28,18 @@ SCHEMA = FeatureSchema(
 )
 
 
-def register(models: Path, definition: str, horizon: int = 3, auc: float = 0.7, seed: int = 1) -> Path:
+def register(
+    models: Path, definition: str, horizon: int = 3, auc: float = 0.7, seed: int = 1, churn_weight: float = 0.2
+) -> Path:
     """Save a model of ``SCHEMA`` and make it the live one."""
-    sizes = {"embedding_size": 2, "hidden_units": 2, "dense_units": [8], "max_length": 8, "hashed_sequences": []}
+    sizes = {
+        "embedding_size": 2,
+        "hidden_units": 2,
+        "dense_units": [8],
+        "max_length": 8,
+        "hashed_sequences": [],
+        "churn_weight": churn_weight,
+    }
     config = load_settings().model.model_copy(update=sizes)
     lineage = {
         "definition_hash": definition, "horizon_days": horizon, "splits": {"2026-03-01": "train", "2026-03-04": "validation"}, "table_versions": {"events": 0},
@@ -48,5 +57,6 @@ def register(models: Path, definition: str, horizon: int = 3, auc: float = 0.7, 
         "blend": Candidate({BLEND_FILE: blend}, IDENTITY, metrics),
     }
     manifest = {"lineage": lineage, "examples": {"version": 0}, "auc": auc}
-    model = TrainedModel(SCHEMA, config, candidates, champion="lstm", manifest=manifest)
+    churn = ChurnHead("lstm", PlattScaling(0.7, 0.2), {"auc": 0.6}) if config.churn_weight else None
+    model = TrainedModel(SCHEMA, config, candidates, champion="lstm", manifest=manifest, churn=churn)
     return promote(models, save_model(model, models).name)
