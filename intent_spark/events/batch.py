@@ -6,8 +6,6 @@ import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from pyspark.sql import functions as F
-
 from intent_spark.events.contract import EVENTS, INGEST_LEDGER
 from intent_spark.events.raw import RawFile
 from intent_spark.lakehouse.lakehouse import Lakehouse
@@ -50,11 +48,8 @@ class Batch:
 
 def known_digests(lakehouse: Lakehouse) -> dict[str, str]:
     """The batch of each file whose ingestion was completed, by the file's digest."""
-    if not lakehouse.exists(INGEST_LEDGER.name):
-        return {}
-    ledger = lakehouse.read(INGEST_LEDGER.name)
-    rows = ledger.select("batch_id", F.explode("files.digest").alias("digest")).collect()
-    return {row["digest"]: row["batch_id"] for row in rows}
+    ledger = lakehouse.rows(INGEST_LEDGER.name, "batch_id", "files")
+    return {file["digest"]: row["batch_id"] for row in ledger for file in row["files"] or []}
 
 
 def decided_since(lakehouse: Lakehouse, version: int) -> list[Commit]:
@@ -68,9 +63,7 @@ def unfinished(lakehouse: Lakehouse) -> list[Commit]:
     What is left to do is all in the commit and in what was staged before it: neither files nor mapping are asked again.
     """
     found = decided_since(lakehouse, -1)
-    if not found or not lakehouse.exists(INGEST_LEDGER.name):
-        return found
-    done = {row[0] for row in lakehouse.read(INGEST_LEDGER.name).select("batch_id").collect()}
+    done = {row["batch_id"] for row in lakehouse.rows(INGEST_LEDGER.name, "batch_id")} if found else set()
     return [commit for commit in found if commit.build.details["batch"] not in done]
 
 

@@ -85,14 +85,11 @@ def _objects(lines: Iterable[str]) -> Iterator[dict[str, object]]:
 
 def columns_before(lakehouse: Lakehouse, source: str, file_format: str) -> tuple[str, Columns] | None:
     """The last batch of a source's files of one format and the columns that they had."""
-    if not lakehouse.exists(INGEST_LEDGER.name):
-        return None
-    ledger = lakehouse.read(INGEST_LEDGER.name)
-    mine = ledger.where((F.col("source") == source) & (F.col("kind") == FILES) & (F.col("format") == file_format))
-    told = (
-        mine.where(F.size("columns") > 0).select(F.max_by(F.struct("batch_id", "columns"), "events_version")).collect()
-    )
-    return (told[0][0]["batch_id"], told[0][0]["columns"]) if told[0][0] else None
+    ledger = lakehouse.rows(INGEST_LEDGER.name, "batch_id", "source", "kind", "format", "columns", "events_version")
+    wanted = (source, FILES, file_format)
+    told = [row for row in ledger if row["columns"] and (row["source"], row["kind"], row["format"]) == wanted]
+    newest = max(told, key=lambda row: int(row["events_version"]), default=None)
+    return (newest["batch_id"], dict(newest["columns"])) if newest else None
 
 
 def compare(before: Columns, now: Columns, mapped: set[str]) -> Drift:

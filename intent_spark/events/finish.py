@@ -7,7 +7,6 @@ from datetime import date, datetime
 from typing import Any
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from intent_spark.config.errors import ContractError
 from intent_spark.config.log import step
@@ -97,9 +96,7 @@ def _apply_staged(context: JobContext, details: dict[str, Any]) -> int:
 
 def is_finished(lakehouse: Lakehouse, batch_id: str) -> bool:
     """Whether a batch is in the ledger."""
-    if not lakehouse.exists(INGEST_LEDGER.name):
-        return False
-    return not lakehouse.read(INGEST_LEDGER.name).where(F.col("batch_id") == batch_id).isEmpty()
+    return batch_id in {row["batch_id"] for row in lakehouse.rows(INGEST_LEDGER.name, "batch_id")}
 
 
 def _ledger_row(commit: Commit) -> tuple[Any, ...]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from intent_spark.config.errors import UsageError
@@ -19,11 +20,15 @@ from intent_spark.events.gates import FAIL, OPEN, PASS, DayCounts, Figure, judge
 from intent_spark.events.quality_contract import DAY_FIGURES, GATE_ACCEPTANCES, HEAVY_USERS
 from intent_spark.lakehouse.job import JobContext
 from intent_spark.lakehouse.lakehouse import Lakehouse
-from intent_spark.lakehouse.quality import FailedGate, failed_gates, newest_figures
+from intent_spark.lakehouse.quality import FIGURE_ORDER, FailedGate, failed_gates, newest_of
 from intent_spark.lakehouse.shop import recorded_shop
 from intent_spark.lakehouse.turns import Commit
 
 SHOWN = 20
+FIGURES = (
+    "event_date", "source", *FIGURE_ORDER, "is_over", "rows", "hours", "most_events", "read", "duplicates",
+    "unknown_types",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,13 +69,14 @@ def measure(
         raw: the batch's raw rows by day.
         touched: the days that the batch brought events of.
     """
-    before = _newest(lakehouse, measuring)
+    stored = [row for row in lakehouse.rows(DAY_FIGURES.name, *FIGURES) if row["source"] == measuring.source]
+    before = {row["event_date"]: row for row in newest_of(stored)}
     waiting = {day for day, row in before.items() if not row["is_over"] and day < measuring.today}
     days = sorted({*touched, *waiting})
     gates = measuring.gates
     chosen = events.where(F.col("event_date").isin(days))
     counted = count_days(chosen, measuring.source, gates, measuring.zone) if days else {}
-    earlier_raw = _earlier_raw(lakehouse, measuring, days)
+    earlier_raw = _earlier_raw(stored, measuring)
     known = {day: _counts(row) for day, row in before.items()}
     for day in days:
         total = [sum(parts) for parts in zip(earlier_raw.get(day, (0, 0, 0)), raw.get(day, (0, 0, 0)), strict=True)]
@@ -82,24 +88,19 @@ def measure(
     ]  # fmt: skip
 
 
-def _newest(lakehouse: Lakehouse, measuring: Measuring) -> dict[date, Row]:
-    if not lakehouse.exists(DAY_FIGURES.name):
-        return {}
-    rows = newest_figures(lakehouse).where(F.col("source") == measuring.source).collect()
-    return {row["event_date"]: row for row in rows}
-
-
-def _earlier_raw(lakehouse: Lakehouse, measuring: Measuring, days: list[date]) -> RawCounts:
+def _earlier_raw(stored: list[dict[str, Any]], measuring: Measuring) -> RawCounts:
     """The raw rows of other batches."""
-    if not lakehouse.exists(DAY_FIGURES.name) or not days:
-        return {}
-    figures = lakehouse.read(DAY_FIGURES.name).where(F.col("event_date").isin(days))
-    others = figures.where((F.col("source") == measuring.source) & (F.col("batch_id") != measuring.batch_id))
-    summed = others.groupBy("event_date").agg(F.sum("read"), F.sum("duplicates"), F.sum("unknown_types")).collect()
-    return {row[0]: (row[1], row[2], row[3]) for row in summed}
+    summed: RawCounts = {}
+    for row in stored:
+        if row["batch_id"] != measuring.batch_id:
+            read, duplicates, unknown = summed.get(row["event_date"], (0, 0, 0))
+            summed[row["event_date"]] = (
+                read + row["read"], duplicates + row["duplicates"], unknown + row["unknown_types"]
+            )  # fmt: skip
+    return summed
 
 
-def _counts(row: Row) -> DayCounts:
+def _counts(row: dict[str, Any]) -> DayCounts:
     """A stored day as it serves as history: its events and their hours."""
     return DayCounts(row["event_date"], rows=row["rows"], hours=tuple(row["hours"]), most_events=row["most_events"])
 

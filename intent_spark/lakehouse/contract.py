@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructField, StructType, _parse_datatype_string
+from pyspark.sql.types import DataType, StructField, StructType, _parse_datatype_string
 
 from intent_spark.config.errors import ContractError
 
@@ -28,7 +29,13 @@ class Column:
         """The column as a Spark field whose metadata keeps meaning, unit and role."""
         metadata = {"comment": self.meaning} | ({"unit": self.unit} if self.unit else {})
         metadata |= {"role": self.role} if self.role else {}
-        return StructField(self.name, _parse_datatype_string(self.type), self.nullable, metadata)
+        return StructField(self.name, _parsed(self.type), self.nullable, metadata)
+
+
+@cache
+def _parsed(ddl: str) -> DataType:
+    """Spark is asked through its JVM, for each column of each table: once."""
+    return _parse_datatype_string(ddl)
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,16 @@ class Lakehouse:
         reader = self.spark.read.format("delta")
         return (reader if version is None else reader.option("versionAsOf", version)).load(self.path(name))
 
+    def rows(self, name: str, *columns: str) -> list[dict[str, Any]]:
+        """All rows of a small table, if it is there, from its files: a Spark job for a handful of rows takes seconds.
+
+        A map is a list of pairs.
+        """
+        if not self.exists(name):
+            return []
+        rows: list[dict[str, Any]] = StoredTable(self.path(name)).to_pyarrow_table(columns=list(columns)).to_pylist()
+        return rows
+
     def create(self, contract: TableContract, properties: dict[str, str] | None = None) -> None:
         """Create the table with its contract's schema, properties and CHECK constraints, or add columns it lacks.
 
@@ -141,8 +151,7 @@ class Lakehouse:
 
     def properties(self, name: str) -> dict[str, str]:
         """The table's properties."""
-        detail = DeltaTable.forPath(self.spark, self.path(name)).detail().select("properties")
-        return dict(detail.collect()[0][0])
+        return dict(StoredTable(self.path(name)).metadata().configuration)
 
     def replace(
         self, frame: DataFrame, contract: TableContract, column: str, days: Iterable[date], build: Build
@@ -180,9 +189,12 @@ class Lakehouse:
 
     def builds(self, name: str) -> list[tuple[int, Build]]:
         """The recorded commits of a table, newest first, as (version, build)."""
-        history = DeltaTable.forPath(self.spark, self.path(name)).history()
-        rows = history.where("userMetadata is not null").select("version", "userMetadata").collect()
-        return [(int(row[0]), Build(**json.loads(row[1]))) for row in sorted(rows, reverse=True)]
+        told = [
+            (int(c["version"]), c["userMetadata"])
+            for c in StoredTable(self.path(name)).history()
+            if c.get("userMetadata")
+        ]
+        return [(version, Build(**json.loads(text))) for version, text in sorted(told, reverse=True)]
 
     def newest_builds(self, name: str) -> dict[str, Build]:
         """For each partition the build that made what it holds now."""

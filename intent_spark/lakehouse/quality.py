@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
-
-from pyspark.sql import DataFrame, Row
-from pyspark.sql import functions as F
+from operator import itemgetter
+from typing import Any
 
 from intent_spark.config.errors import ContractError
 from intent_spark.lakehouse.lakehouse import Lakehouse
 
 FIGURES, ACCEPTANCES, FAIL = "day_figures", "gate_acceptances", "fail"
+# What tells which of a day's rows is the newest.
+FIGURE_ORDER = ("events_version", "measured_at", "batch_id")
+GATE = ("event_date", "source", "gate")
 
 
 @dataclass(frozen=True)
@@ -30,27 +33,32 @@ class FailedGate:
         return f"{self.day} {self.gate} {self.value:.4g} above {self.limit:g} (source {self.source})"
 
 
-def newest_figures(lakehouse: Lakehouse) -> DataFrame:
-    """The figures of each day and source that count: those of the newest version of events."""
-    figures = lakehouse.read(FIGURES)
-    order = F.struct("events_version", "measured_at", "batch_id")
-    newest = figures.groupBy("event_date", "source").agg(F.max_by(F.struct("*"), order).alias("newest"))
-    return newest.select("newest.*")
+def newest_of(figures: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of rows of ``day_figures`` those that count: of each day and source those of the newest version of events."""
+    newest: dict[tuple[date, str], dict[str, Any]] = {}
+    for row in sorted(figures, key=itemgetter(*FIGURE_ORDER)):
+        newest[row["event_date"], row["source"]] = row
+    return list(newest.values())
 
 
-def gate_history(lakehouse: Lakehouse) -> list[Row]:
+def gate_history(lakehouse: Lakehouse) -> list[dict[str, Any]]:
     """Each gate of each day: event_date, source, gate, value, warn, fail, status, accepted; the oldest day first."""
-    if not lakehouse.exists(FIGURES):
-        return []
-    keys = ["event_date", "source", "gate"]
-    gates = newest_figures(lakehouse).select("event_date", "source", F.inline("gates"))
-    accepted = F.lit(None).cast("double")
-    if lakehouse.exists(ACCEPTANCES):
-        largest = lakehouse.read(ACCEPTANCES).groupBy(*keys).agg(F.max("value").alias("largest"))
-        gates, accepted = gates.join(largest, on=keys, how="left"), F.col("largest")
-    is_accepted = (F.col("status") == FAIL) & F.coalesce(F.col("value") <= accepted, F.lit(False))
-    told = gates.withColumn("accepted", is_accepted)
-    return told.select(*keys, "value", "warn", "fail", "status", "accepted").orderBy(*keys).collect()
+    accepted: dict[tuple[date, str, str], float] = {}
+    for row in lakehouse.rows(ACCEPTANCES, *GATE, "value"):
+        key = _gate(row)
+        accepted[key] = max(row["value"], accepted.get(key, row["value"]))
+    told = [
+        {"event_date": row["event_date"], "source": row["source"]} | gate
+        for row in newest_of(lakehouse.rows(FIGURES, "event_date", "source", *FIGURE_ORDER, "gates"))
+        for gate in row["gates"] or []
+    ]
+    for gate in told:
+        gate["accepted"] = gate["status"] == FAIL and gate["value"] <= accepted.get(_gate(gate), -math.inf)
+    return sorted(told, key=_gate)
+
+
+def _gate(row: dict[str, Any]) -> tuple[date, str, str]:
+    return row["event_date"], row["source"], row["gate"]
 
 
 def failed_gates(lakehouse: Lakehouse) -> list[FailedGate]:
@@ -78,8 +86,7 @@ def check_gates(lakehouse: Lakehouse, end: date) -> None:
 
 def days_to_cap(lakehouse: Lakehouse, days: Iterable[date], cap: int) -> list[date]:
     """The days on which some user may have more events than the cap: all but those that were measured not to have."""
-    if not lakehouse.exists(FIGURES):
-        return sorted(days)
-    most = newest_figures(lakehouse).groupBy("event_date").agg(F.max("most_events").alias("most"))
-    light = {row["event_date"] for row in most.where(F.col("most") <= cap).collect()}
-    return sorted(set(days) - light)
+    most: dict[date, int] = {}
+    for row in newest_of(lakehouse.rows(FIGURES, "event_date", "source", *FIGURE_ORDER, "most_events")):
+        most[row["event_date"]] = max(row["most_events"], most.get(row["event_date"], 0))
+    return sorted(day for day in set(days) if most.get(day, cap + 1) > cap)

@@ -53,15 +53,20 @@ def touched_days(lakehouse: Lakehouse) -> dict[date, int]:
         UsageError: no ingestion was ever completed.
     """
     lakehouse.require("ingest_ledger", "ingest_events")
-    ledger = lakehouse.read("ingest_ledger").select("events_version", F.explode("days").alias("day", "rows"))
-    newest = ledger.groupBy("day").agg(F.max("events_version").alias("version"))
-    return {row["day"]: row["version"] for row in newest.orderBy("day").collect()}
+    newest: dict[date, int] = {}
+    for row in lakehouse.rows("ingest_ledger", "events_version", "days"):
+        for day, _ in row["days"] or []:
+            newest[day] = max(row["events_version"], newest.get(day, 0))
+    return dict(sorted(newest.items()))
 
 
 def event_rows(lakehouse: Lakehouse) -> dict[date, int]:
     """How many events each day holds, by the ledger."""
-    ledger = lakehouse.read("ingest_ledger").select(F.explode("days").alias("day", "rows"))
-    return {row["day"]: row["rows"] for row in ledger.groupBy("day").agg(F.sum("rows").alias("rows")).collect()}
+    held: dict[date, int] = {}
+    for ledger in lakehouse.rows("ingest_ledger", "days"):
+        for day, rows in ledger["days"] or []:
+            held[day] = held.get(day, 0) + rows
+    return held
 
 
 def touched_within(touched: dict[date, int], start: date, end: date) -> int:

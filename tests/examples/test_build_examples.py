@@ -64,7 +64,9 @@ def shop(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> JobCo
     looks = [Event(u, f"{u}{d}", "view", at(f"2026-03-{d:02}")) for u in ("ann", "bob", "cid") for d in (1, 12)]
     buys = [Event("ann", "p1", "purchase", at("2026-03-04")), Event("bob", "p2", "purchase", at("2026-03-09"))]
     add_events(lakehouse, looks + buys, "b1", horizon=HORIZON)
-    settings = load_settings(overrides=["examples.train_dates=3"]).model_copy(update={"features": few_features()})
+    settings = load_settings(overrides=["examples.train_dates=3", "examples.step_days=3"]).model_copy(
+        update={"features": few_features()}
+    )
     context = JobContext(settings, spark, lakehouse)
     run(context, "--as-of", "2026-03-04", "--as-of", "2026-03-07", "--as-of", "2026-03-10", job=BuildProfiles)
     return context
