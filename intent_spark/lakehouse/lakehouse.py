@@ -208,14 +208,26 @@ class Lakehouse:
         """Rows and bytes of each partition of a table partitioned by one column, from its log alone."""
         if not self.exists(name):
             return {}
-        files = StoredTable(self.path(name)).get_add_actions(flatten=True)
-        [column] = [c for c in files.schema.names if c.startswith("partition.")]
         sizes: dict[str, tuple[int, int]] = {}
-        told = zip(*(files[c].to_pylist() for c in (column, "num_records", "size_bytes")), strict=True)
-        for partition, rows, size in told:
-            before = sizes.get(str(partition), (0, 0))
-            sizes[str(partition)] = (before[0] + (rows or 0), before[1] + size)
+        for file in self.file_statistics(name):
+            [partition] = [str(value) for key, value in file.items() if key.startswith("partition.")]
+            before = sizes.get(partition, (0, 0))
+            sizes[partition] = (before[0] + (file["num_records"] or 0), before[1] + file["size_bytes"])
         return sizes
+
+    def file_statistics(self, name: str, *keys: str) -> list[dict[str, Any]]:
+        """What the log tells of each file: size, rows, ``partition.COLUMN``, ``max.COLUMN``; None where it does not.
+
+        Args:
+            name: the table.
+            keys: which of these; the size, the rows and the partition if none is named.
+        """
+        files = StoredTable(self.path(name)).get_add_actions(flatten=True)
+        partitions = [key for key in files.schema.names if key.startswith("partition.")]
+        wanted = keys or (*partitions, "num_records", "size_bytes")
+        nothing = [None] * files.num_rows
+        columns = [files[key].to_pylist() if key in files.schema.names else nothing for key in wanted]
+        return [dict(zip(wanted, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def as_known_at(self, name: str, day: date, version: int | None = None) -> DataFrame:
         """A dimension's rows as known at the first instant of a day: those that held on the day before.

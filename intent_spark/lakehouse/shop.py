@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -81,11 +82,12 @@ def data_range(lakehouse: Lakehouse) -> tuple[date, date]:
         UsageError: the table is empty.
     """
     lakehouse.require("events", "ingest_events")
-    zone = recorded_shop(lakehouse).time_zone
-    learned = F.to_date(F.from_utc_timestamp(F.max("ingest_time"), zone))
-    # An event of a clock that runs ahead does not make its day complete: none ends before it was learned of.
-    bounds = lakehouse.read("events").agg(F.min("event_date"), F.least(F.max("event_date"), learned))
-    first, last = bounds.collect()[0]
-    if first is None:
+    files = lakehouse.file_statistics("events", "partition.event_date", "max.ingest_time")
+    if not files:
         raise UsageError(f"warehouse {lakehouse.root}: table 'events' is empty; run ingest_events first.")
-    return first, last + timedelta(days=1)
+    days, learned = ([file[key] for file in files] for key in ("partition.event_date", "max.ingest_time"))
+    if None in learned:  # written by something that keeps no statistics
+        learned = [lakehouse.read("events").agg(F.max("ingest_time")).collect()[0][0].astimezone()]
+    # An event of a clock that runs ahead does not make its day complete: none ends before it was learned of.
+    known_until = max(learned).astimezone(ZoneInfo(recorded_shop(lakehouse).time_zone)).date()
+    return min(days), min(max(days), known_until) + timedelta(days=1)
