@@ -143,7 +143,8 @@ class _Study:
         done = [trial for trial in self._study.trials if trial.state.is_finished()]
         if len(done) >= self.tuning.trials:
             return None
-        self.trial = self._study.ask({key: _distribution(of) for key, of in self.config.search.items()})
+        ranges = {key: _distribution(of, getattr(self.config, key)) for key, of in self.config.search.items()}
+        self.trial = self._study.ask(ranges)
         return {"number": self.trial.number, "values": dict(self.trial.params)}
 
     def is_hopeless(self, epoch: int, loss: float) -> bool:
@@ -176,15 +177,19 @@ def touched(name: str, keys: set[str]) -> bool:
     return any(key.startswith(f"{name}_") for key in own)
 
 
-def _distribution(of: SearchRange) -> Any:
+def _distribution(of: SearchRange, configured: Any) -> Any:
+    """The range with what is configured in it, which is tried first."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if of.choices is not None:
-        return CategoricalDistribution(of.choices)
-    if isinstance(of.low, int) and isinstance(of.high, int):
-        return IntDistribution(of.low, of.high, log=of.log)
+        return CategoricalDistribution([*of.choices, *({configured} - set(of.choices))])
     assert of.low is not None and of.high is not None
-    return FloatDistribution(of.low, of.high, log=of.log)
+    low, high = of.low, max(of.high, configured)
+    if configured > 0 or not of.log:
+        low = min(low, configured)
+    if isinstance(of.low, int) and isinstance(of.high, int):
+        return IntDistribution(int(low), int(high), log=of.log)
+    return FloatDistribution(low, high, log=of.log)
 
 
 def _with(config: ModelConfig, values: dict[str, Any]) -> ModelConfig:
