@@ -8,6 +8,9 @@ VALIDITY = (
     Column("valid_from", "date", "first day on which the row holds", nullable=False),
     Column("valid_to", "date", "first day on which it holds no more; null while it does"),
     Column("stated_on", "array<date>", "the days of the statements that said so", nullable=False),
+    Column(
+        "said_from", "date", "of an entity's first version: the earliest day from which it was ever said to be there"
+    ),
 )
 GONE = Column("gone", "boolean", "true over days on which it was not there; all else is null then")
 

@@ -146,4 +146,8 @@ def _emptied(mapped: DataFrame, columns: list[str]) -> DataFrame:
 
 def _open() -> dict[str, Column]:
     """A row as it arrives: its end is not known, and its own day states it."""
-    return {"valid_to": F.lit(None).cast("date"), "stated_on": F.array("valid_from")}
+    return {
+        "valid_to": F.lit(None).cast("date"),
+        "stated_on": F.array("valid_from"),
+        "said_from": F.lit(None).cast("date"),
+    }

@@ -8,7 +8,7 @@ from datetime import date
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-VALIDITY_COLUMNS = ("valid_from", "valid_to", "stated_on")
+VALIDITY_COLUMNS = ("valid_from", "valid_to", "stated_on", "said_from")
 GONE = "gone"
 
 
@@ -24,8 +24,9 @@ def merge_versions(
 
     But for corrections the result depends on the statements alone, not on their order of arrival: a version keeps
     the days that stated it, so that a late statement between two equal ones parts them where it should. What is
-    known before an entity's first statement is told by its earliest ``valid_from``. A full snapshot also states who is
-    not in it: an entity known before it is ``gone`` from its day on, until another statement.
+    known before an entity's first statement is told by its earliest ``valid_from``, unless a snapshot in between did
+    not have it; ``said_from`` keeps that day, since a later arrival may tell of an earlier statement. A full snapshot
+    also states who is not in it: an entity known before it is ``gone`` from its day on, until another statement.
 
     Args:
         there: versions with ``valid_from``, ``valid_to`` and ``stated_on``, the days that stated them.
@@ -46,17 +47,22 @@ def merge_versions(
         F.max_by(packed, F.struct("arrival", packed["text"])).alias("content"), F.min("since").alias("since")
     )
     days = sorted({*earlier, *([snapshot] if snapshot else [])})
-    return _versions(_with_absences(stated, key, days) if days else stated, key, content)
+    unlimited = stated.withColumn("not_before", F.lit(None).cast("date"))
+    return _versions(_with_absences(stated, key, days) if days else unlimited, key, content)
 
 
 def _statements(rows: DataFrame, key: str, content: list[str], arrival: int) -> DataFrame:
     """A row for each day that stated something; ``since`` is from when it is said to hold."""
-    told = rows.select(key, "valid_from", F.explode("stated_on").alias("stated"), *content)
-    return told.withColumns({"since": F.least("valid_from", "stated"), "arrival": F.lit(arrival)}).drop("valid_from")
+    said = F.least("valid_from", "said_from").alias("said")
+    told = rows.select(key, said, F.explode("stated_on").alias("stated"), *content)
+    return told.withColumns({"since": F.least("said", "stated"), "arrival": F.lit(arrival)}).drop("said")
 
 
 def _with_absences(stated: DataFrame, key: str, snapshots: list[date]) -> DataFrame:
-    """Add to the statements that an entity was in none of the snapshots that do not name it, once it was known."""
+    """Add to the statements that an entity was in none of the snapshots that do not name it, once it was known.
+
+    ``not_before`` is the first statement of an entity that a snapshot between ``since`` and that day did not have.
+    """
     taken = F.array(*[F.lit(day) for day in snapshots])
     per_key = stated.groupBy(key).agg(
         F.collect_set("stated").alias("days"), F.min("stated").alias("first"), F.min("since").alias("since")
@@ -66,10 +72,9 @@ def _with_absences(stated: DataFrame, key: str, snapshots: list[date]) -> DataFr
     later = absent.select(key, F.explode(F.filter("missed", lambda day: day > F.col("first"))).alias("stated"))
     gone = later.select(key, "stated", _content_of_nobody(stated).alias("content"), F.col("stated").alias("since"))
     # Absent from a snapshot before its first statement, it cannot have been there since before that snapshot.
-    not_before = F.exists("missed", lambda day: (day < F.col("first")) & (day >= F.col("since")))
-    clipped = stated.join(absent.where(not_before).select(key, "first"), on=key, how="left")
-    since = F.when(F.col("first").isNotNull(), F.greatest("since", "first")).otherwise(F.col("since"))
-    return clipped.withColumn("since", since).drop("first").unionByName(gone)
+    was_absent = F.exists("missed", lambda day: (day < F.col("first")) & (day >= F.col("since")))
+    limits = absent.where(was_absent).select(key, F.col("first").alias("not_before"))
+    return stated.join(limits, on=key, how="left").unionByName(gone, allowMissingColumns=True)
 
 
 def _content_of_nobody(stated: DataFrame) -> Column:
@@ -89,8 +94,11 @@ def _versions(stated: DataFrame, key: str, content: list[str]) -> DataFrame:
     numbered = stated.withColumn("is_new", F.when(is_repeat, 0).otherwise(1))
     runs = numbered.withColumn("run", F.sum("is_new").over(in_order.rowsBetween(Window.unboundedPreceding, 0)))
     begun = runs.withColumn("since", F.min("since").over(Window.partitionBy(key)))
+    is_first = F.col("run") == 1
+    from_day = F.coalesce("not_before", F.least("since", "stated"))
     versions = begun.groupBy(key, "run").agg(
-        F.min(F.when(F.col("run") == 1, F.least("since", "stated")).otherwise(F.col("stated"))).alias("valid_from"),
+        F.min(F.when(is_first, from_day).otherwise(F.col("stated"))).alias("valid_from"),
+        F.min(F.when(is_first, F.col("since"))).alias("said_from"),
         F.sort_array(F.collect_list("stated")).alias("stated_on"),
         F.min_by("content", "stated").alias("content"),
     )

@@ -16,6 +16,7 @@ from delta.exceptions import (
     MetadataChangedException,
     ProtocolChangedException,
 )
+from pyspark.errors import AnalysisException
 
 CONFLICTS = (
     ConcurrentAppendException,
@@ -26,6 +27,8 @@ CONFLICTS = (
     MetadataChangedException,
     ProtocolChangedException,
 )
+# What making a table raises where somebody else has just begun to: its log's folder is there, and no commit in it yet.
+BEGUN = ("[DELTA_TABLE_NOT_FOUND]", "[DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION]")
 TRIES, LONGEST_WAIT_SECONDS = 8, 0.5
 T = TypeVar("T")
 
@@ -37,4 +40,8 @@ def retried(work: Callable[[], T]) -> T:
             return work()
         except CONFLICTS:
             time.sleep(random.uniform(0, LONGEST_WAIT_SECONDS))
+        except AnalysisException as error:
+            if not any(code in str(error) for code in BEGUN):
+                raise
+            time.sleep(LONGEST_WAIT_SECONDS)
     return work()

@@ -16,8 +16,12 @@ from pyspark.sql import functions as F
 from intent_spark.dimensions.validity import dated, merge_versions
 
 ARRIVING = "user_id string, valid_from date, tier int, city string"
-WITH_GONE = "user_id string, valid_from date, valid_to date, stated_on array<date>, tier int, gone boolean"
-VERSIONS = "user_id string, valid_from date, valid_to date, stated_on array<date>, tier int, city string"
+WITH_GONE = (
+    "user_id string, valid_from date, valid_to date, stated_on array<date>, said_from date, tier int, gone boolean"
+)
+VERSIONS = (
+    "user_id string, valid_from date, valid_to date, stated_on array<date>, said_from date, tier int, city string"
+)
 
 
 def day(n: int) -> date:
@@ -30,7 +34,9 @@ def nothing(spark: SparkSession) -> DataFrame:
 
 def arriving(spark: SparkSession, *rows: tuple[Any, ...]) -> DataFrame:
     frame = spark.createDataFrame(list(rows), ARRIVING)
-    return frame.selectExpr("*", "cast(null as date) as valid_to", "array(valid_from) as stated_on")
+    return frame.selectExpr(
+        "*", "cast(null as date) as valid_to", "array(valid_from) as stated_on", "cast(null as date) as said_from"
+    )
 
 
 def versions(frame: DataFrame) -> set[tuple[Any, ...]]:
@@ -46,9 +52,9 @@ def test_versions_follow_each_other_without_gap_or_repeat(spark: SparkSession) -
     )  # fmt: skip
     expected = spark.createDataFrame(
         [
-            ("a", day(1), day(5), [day(1), day(3)], 1, "x"), ("a", day(5), day(9), [day(5)], 2, "x"),
-            ("a", day(9), None, [day(9)], 1, "x"),
-            ("b", day(2), day(6), [day(2), day(4)], None, None), ("b", day(6), None, [day(6)], None, "y"),
+            ("a", day(1), day(5), [day(1), day(3)], day(1), 1, "x"), ("a", day(5), day(9), [day(5)], None, 2, "x"),
+            ("a", day(9), None, [day(9)], None, 1, "x"),
+            ("b", day(2), day(6), [day(2), day(4)], day(2), None, None), ("b", day(6), None, [day(6)], None, None, "y"),
         ],
         VERSIONS,
     )  # fmt: skip
@@ -150,7 +156,7 @@ def test_the_order_of_arrival_does_not_matter(
     there, taken = spark.createDataFrame([], WITH_GONE), []
     for delivery in data.draw(st.permutations(in_time)):
         rows = [
-            (user, begun, None, [stated], tier, None if tier else True)
+            (user, begun, None, [stated], None, tier, None if tier else True)
             for user, (stated, begun, tier) in delivery.rows.items()
         ]
         merged = merge_versions(there, spark.createDataFrame(rows, WITH_GONE), "user_id", delivery.snapshot, taken)
@@ -161,9 +167,26 @@ def test_the_order_of_arrival_does_not_matter(
     assert {(r["user_id"], r["valid_from"], r["valid_to"], r["tier"]) for r in rows} == naive(in_time)
 
 
+def test_a_day_that_was_said_outlives_an_absence(spark: SparkSession) -> None:
+    """Said to be there since the third and not in the fourth's snapshot; then said to be there since the fifth."""
+
+    def full(n: int, since: int) -> DataFrame:
+        return spark.createDataFrame([("a", day(since), None, [day(n)], None, 1, None)], WITH_GONE)
+
+    nobody = spark.createDataFrame([], WITH_GONE)
+    taken: list[date] = []
+    there = nobody
+    for n, arriving_now in ((6, full(6, 3)), (4, nobody), (8, full(8, 5))):
+        there = spark.createDataFrame(
+            merge_versions(there, arriving_now, "user_id", day(n), taken).collect(), WITH_GONE
+        )
+        taken.append(day(n))
+    assert [(r["valid_from"], r["said_from"]) for r in there.collect()] == [(day(6), day(3))]
+
+
 def test_a_corrected_snapshot_takes_back_who_was_in_it(spark: SparkSession) -> None:
     def full(*users: str) -> DataFrame:
-        rows = [(user, day(1), None, [day(5)], 1, None) for user in users]
+        rows = [(user, day(1), None, [day(5)], None, 1, None) for user in users]
         return spark.createDataFrame(rows, WITH_GONE)
 
     first = merge_versions(spark.createDataFrame([], WITH_GONE), full("a", "b", "c"), "user_id", day(3))

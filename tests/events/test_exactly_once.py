@@ -150,7 +150,10 @@ def test_a_driver_killed_anywhere_is_completed_by_the_next(
     context: JobContext, settings: Settings, write_till: WriteTill, tmp_path: Path, ingest_into: Callable[..., Outcome]
 ) -> None:
     """The next run meets the file re-delivered under another name, with ten more lines."""
-    first = [line(f"e{n}", at=f"2026-01-{1 + n % 20:02d} 10:00:00") for n in range(40)] + [line("e1"), "torn"]
+    first = [line(f"e{n}", at=f"2026-01-{1 + n % 20:02d} 10:00:00") for n in range(40)] + [
+        line("e1", at="2026-01-02 11:00:00"),
+        "torn",
+    ]
     raw = write_till("1.csv", *first).parent
 
     def killed(number: int) -> str:

@@ -149,6 +149,7 @@ def test_a_dimension_as_known_at_a_day(context: JobContext) -> None:
     ).selectExpr(
         "*",
         "array(date(valid_from)) as stated_on",
+        "cast(null as date) as said_from",
         "null as category",
         "null as brand",
         "null as title",

@@ -95,7 +95,7 @@ def test_users_that_were_only_compacted_make_no_profile_stale(warehouse: JobCont
     from intent_spark.dimensions.contract import USERS
 
     lakehouse = warehouse.lakehouse
-    row = ("u1", date(2026, 1, 1), None, [date(2026, 1, 1)], 30, "f", 1, date(2026, 1, 1), True, None)
+    row = ("u1", date(2026, 1, 1), None, [date(2026, 1, 1)], None, 30, "f", 1, date(2026, 1, 1), True, None)
     lakehouse.create(USERS)
     for _ in range(4):
         frame = lakehouse.spark.createDataFrame([row], USERS.schema()).coalesce(1)

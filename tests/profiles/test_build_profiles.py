@@ -50,6 +50,7 @@ def a_user(age: int, valid_from: str, valid_to: str | None) -> tuple[Any, ...]:
         day(valid_from),
         day(valid_to) if valid_to else None,
         [day(valid_from)],
+        None,
         age,
         "f",
         1,
