@@ -180,7 +180,7 @@ def test_drivers_at_the_same_moment(context: JobContext, write_till: WriteTill, 
     ours = write_till("1.csv", *[line(f"e{n}") for n in range(60)], "torn")
     theirs = write_till("2.csv", *[line(f"e{n}") for n in range(30, 90)], "torn too")
     drivers = [start(tmp_path, Path(context.lakehouse.root), raw) for raw in (ours, theirs, ours)]
-    told = [driver.communicate(timeout=300)[1] for driver in drivers]
+    told = [driver.communicate(timeout=900)[1] for driver in drivers]
     assert [driver.returncode for driver in drivers] == [0, 0, 0], told
     assert ids(context) == sorted(f"e{n}" for n in range(90))
     rows = [counts(row) for row in ledger(context)]

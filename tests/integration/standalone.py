@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pyspark
 
-START_SECONDS = 60
+START_SECONDS = 300
 
 
 @dataclass(frozen=True)

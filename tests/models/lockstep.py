@@ -21,9 +21,9 @@ class ThreadRank:
 
     def sum(self, own: np.ndarray) -> np.ndarray:
         self._values[self.rank] = own
-        self._barrier.wait(timeout=300)
+        self._barrier.wait(timeout=900)
         summed = np.sum(self._values, axis=0)
-        self._barrier.wait(timeout=300)
+        self._barrier.wait(timeout=900)
         return summed
 
 

@@ -32,7 +32,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | QUICK_JAVA | {"PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1"}
     environment.pop("INTENT_SPARK_TRACE", None)
     return subprocess.run(
-        [*command(), *words], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+        [*command(), *words], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=900
     )
 
 

@@ -29,7 +29,7 @@ def find_java(tmp_path: Path, path: Path | None = None, java_home: Path | None =
     environment = {"PATH": f"{first}{tools}", "JVM_DIR": str(tmp_path / "jvm")}
     if java_home:
         environment["JAVA_HOME"] = str(java_home)
-    done = subprocess.run([FIND_JAVA], env=environment, capture_output=True, text=True, timeout=20)
+    done = subprocess.run([FIND_JAVA], env=environment, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout.strip(), done.stderr.strip()
 
 

@@ -52,7 +52,7 @@ def clone(tmp_path: Path) -> Path:
 
 def set_up(clone: Path, **environment: str) -> tuple[int, str, str]:
     variables = {"PATH": str(clone.parent / "bin"), "JVM_DIR": str(clone.parent / "jvm"), **environment}
-    done = subprocess.run([clone / "tools" / "setup.sh"], env=variables, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([clone / "tools" / "setup.sh"], env=variables, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -33,7 +33,7 @@ def clone(tmp_path: Path) -> Path:
 def submit(clone: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
     variables = {"PATH": str(clone.parent / "bin"), "JVM_DIR": str(clone.parent / "jvm"), **environment}
     command = [clone / "spark-submit.sh", *arguments]
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout.strip(), done.stderr.strip()
 
 

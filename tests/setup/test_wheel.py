@@ -26,7 +26,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
         else:
             shutil.copy(source, copy)
     command = [sys.executable, "setup.py", "-q", "bdist_wheel", "-d", "dist"]
-    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return zipfile.ZipFile(next((copy / "dist").glob("*.whl")))
 
