@@ -102,7 +102,7 @@ def train(spark: SparkSession, request: TrainingRequest) -> TrainingResult:
     for name, reason in left_out.items():
         LOGGER.info('step=train_intent.candidates left_out=%s reason="%s"', name, reason)
     manifest = _manifest(request, splits, left_out)
-    key = training_key(manifest | {"trials": request.trials}, schema, request.config)
+    key = training_key(manifest, schema, request.config)
     with work_folder(request.models_dir, key) as folder, step("train_intent.ranks", ranks=request.ranks) as counts:
         task = RankTask(
             request.examples, request.version, str(folder), schema, request.config, candidates, request.horizon_days,
@@ -186,6 +186,8 @@ def _manifest(
         "left_out": dict(left_out),
         "config": request.config.model_dump(),
         "packages": installed(),
+        # A study that was extended has another story to tell, also where it ends with the same settings.
+        "trials": request.trials,
     }
 
 
