@@ -290,7 +290,7 @@ def read_pieces(source: Source, pieces: Sequence[Piece]) -> Share:
 
 
 def row_bytes(schema: FeatureSchema) -> int:
-    """The most that one encoded row takes: all inputs, ``max_length`` events, offset, label, weight and bucket."""
+    """The most that one encoded row takes: all inputs, ``max_length`` events, offset, labels, weight and bucket."""
     return 4 * len(schema.inputs) + 4 * schema.max_length * len(schema.sequences) + 33
 
 

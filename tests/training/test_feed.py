@@ -179,10 +179,17 @@ def test_what_does_not_fit_is_sampled_for_simple_candidates_and_scored_in_parts(
 
 
 def test_memory_in_rows(source: SplitRows) -> None:
-    assert row_bytes(SCHEMA) == 4 + 4 * 4 + 25
-    assert capacity_of(source, FeedSettings(memory_mb=1)) == 2**20 // 45
+    assert row_bytes(SCHEMA) == 4 + 4 * 4 + 33
+    assert capacity_of(source, FeedSettings(memory_mb=1)) == 2**20 // 53
     held = read_pieces(source, all_pieces(source.counts))
-    arrays = (held.encoded.numeric, *held.encoded.sequences.values(), held.labels, held.weights, held.buckets)
+    arrays = (
+        held.encoded.numeric,
+        *held.encoded.sequences.values(),
+        held.labels,
+        held.weights,
+        held.buckets,
+        held.churned,
+    )
     assert sum(values.nbytes for values in arrays) <= row_bytes(SCHEMA) * held.rows
 
 
