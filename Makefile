@@ -21,8 +21,8 @@ demo: setup ## The main job: a simulated shop's events become profiles, a model,
 	@./tools/demo.sh $(ARGS)
 
 .PHONY: test
-test: setup ## Run all tests, two at a time; ARGS goes to pytest
-	@$(WITH_JAVA) $(PYTHON) -m pytest -n 2 --dist loadgroup $(ARGS)
+test: setup ## Run all tests, three at a time (8 GB); ARGS goes to pytest
+	@$(WITH_JAVA) $(PYTHON) -m pytest -n 3 --dist loadgroup $(ARGS)
 
 .PHONY: test-fast
 test-fast: setup ## Run the tests that take seconds
