@@ -24,6 +24,7 @@ from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.lakehouse import Lakehouse
 from intent_spark.pipeline.options import build_parser
 from tests.conftest import QUICK_JAVA, ROOT
+from tests.events.test_ingest import line
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("till")]
 WriteTill = Callable[..., Path]
@@ -31,11 +32,8 @@ STAMPS = ("ingest_time", "batch_id", "ingest_date")
 
 
 def sale(number: int, day: int, **changes: str) -> str:
-    row = {
-        "id": f"{day}-{number}", "who": f"u{number}", "what": "sale", "item": "i", "quantity": "1", "price": "2.50",
-        "currency": "GBP", "at": f"2026-01-{day:02} 10:{number:02}:00",
-    } | changes  # fmt: skip
-    return ",".join(row.values())
+    told = {"who": f"u{number}", "at": f"2026-01-{day:02} 10:{number:02}:00"}
+    return line(f"{day}-{number}", **(told | changes))
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from intent_spark.lakehouse.quality import failed_gates, gate_history
 from intent_spark.pipeline.options import build_parser
 from intent_spark.pipeline.status import ShowStatus
 from intent_spark.profiles.job import BuildProfiles
+from tests.events.test_ingest import line
 from tests.profiles.test_build_profiles import few_features, quiet_settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("till"), pytest.mark.xdist_group("quality")]
@@ -38,11 +39,8 @@ gates:
 
 
 def sale(number: int, day: date, **changes: str) -> str:
-    row = {
-        "id": f"{day}-{number}", "who": f"u{number}", "what": "sale", "item": "i", "quantity": "1", "price": "2.50",
-        "currency": "GBP", "at": f"{day} 10:{number:02}:00",
-    } | changes  # fmt: skip
-    return ",".join(row.values())
+    told = {"who": f"u{number}", "at": f"{day} 10:{number:02}:00"}
+    return line(f"{day}-{number}", **(told | changes))
 
 
 def run(job: Job, context: JobContext, *words: str) -> Outcome:
