@@ -11,6 +11,7 @@ EVENTS = TableContract(
     written_by="ingest_events",
     keys=("event_id",),
     partition_by=("event_date",),
+    skip_by=("user_id", "event_time", "ingest_time"),
     checks={"known_event_type": f"event_type in ({', '.join(repr(t) for t in EVENT_TYPES)})"},
     warnings={
         "purchase_of_nothing": "event_type <> 'purchase' or quantity > 0",

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
 from intent_spark.config.errors import ContractError
@@ -18,7 +18,16 @@ from intent_spark.config.settings import EventsSettings
 from intent_spark.config.source import SourceMapping
 from intent_spark.events.batch import FILES
 from intent_spark.events.contract import EVENTS
-from intent_spark.events.deduplicate import ACCEPTED, DUPLICATE, QUARANTINED, STATUSES, is_good, mark, repeated_hashes
+from intent_spark.events.deduplicate import (
+    ACCEPTED,
+    DUPLICATE,
+    QUARANTINED,
+    STATUSES,
+    find_copies,
+    is_good,
+    repeated_hashes,
+    with_status,
+)
 from intent_spark.events.figures import RawCounts, raw_counts
 from intent_spark.events.finish import Counts, stage, staging_path
 from intent_spark.events.raw import RawFile
@@ -27,11 +36,12 @@ from intent_spark.events.shop import ensure_shop
 from intent_spark.lakehouse.files import remove_folder
 from intent_spark.lakehouse.job import JobContext
 from intent_spark.lakehouse.lakehouse import Build, Lakehouse
+from intent_spark.lakehouse.shuffled import shuffled_once
 from intent_spark.lakehouse.turns import Commit, Turn, append_in_turn
 
 # A batch that still finds the table changed after so many attempts gives up; each other one got its turn meanwhile.
 MOST_TURNS = 20
-FEW_HASHES = 2_000_000
+FEW = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -53,13 +63,31 @@ class Work:
 
 @dataclass(frozen=True)
 class Decision:
-    """Marked candidates with their counts."""
+    """Marked candidates with their counts; ``is_spread`` says that they lie as ``spread_candidates`` has put them."""
 
     marked: DataFrame
+    is_spread: bool
     counts: Counts
     days: dict[date, int]
     reasons: dict[str, int]
     raw: RawCounts
+
+
+def spread_candidates(candidates: DataFrame, rows: int, limits: EventsSettings) -> DataFrame:
+    """The candidates, made once, as the table will hold them: a day's users together, so that later scans prune well.
+
+    Args:
+        candidates: mapped rows.
+        rows: about how many they are.
+        limits: how many a file should hold.
+    """
+    return shuffled_once(candidates, *_slice(rows, limits))
+
+
+def _slice(rows: int, limits: EventsSettings) -> tuple[Column, Column]:
+    # A refused row may have no user: one after the other, lest all such rows meet in one place.
+    user = F.coalesce("user_id", F.col("_row").cast("string"))
+    return F.col("event_date"), F.pmod(F.xxhash64(user), F.lit(max(1, rows // limits.rows_per_file)))
 
 
 @contextmanager
@@ -72,27 +100,33 @@ def decided(context: JobContext, work: Work, candidates: DataFrame, turn: Turn) 
     limits = context.settings.events
     known = known_events(context.lakehouse, candidates, limits, turn)
     hashes = repeated_hashes(candidates, known).persist()
+    repeated, _ = _few(hashes)
+    copies = find_copies(candidates, known, limits.lookback_days, repeated).persist()
     try:
-        yield _decide(work, candidates, known, hashes, limits)
+        with step("ingest_events.map", batch=work.batch_id) as told:
+            decision = _decide(work, candidates, copies)
+            told |= decision.counts | decision.reasons
+        yield decision
     finally:
+        copies.unpersist()
         hashes.unpersist()
 
 
-def _decide(
-    work: Work, candidates: DataFrame, known: DataFrame | None, hashes: DataFrame, limits: EventsSettings
-) -> Decision:
-    with step("ingest_events.map", batch=work.batch_id) as told:
-        # Spark cannot know beforehand that they are few, and would move every row to find the copies.
-        few = F.broadcast(hashes) if hashes.count() <= FEW_HASHES else hashes
-        marked = mark(candidates, known, limits.lookback_days, few)
-        groups = marked.groupBy("status", "reason", "event_date").agg(
-            F.count("*").alias("rows"), F.count_if(F.col("_part") > 0).alias("split"), *EVENTS.warning_counts()
-        )
-        rows = groups.collect()
-        decision = _counted(marked, rows, work)
-        told |= decision.counts | decision.reasons
+def _few(rows: DataFrame) -> tuple[DataFrame, bool]:
+    """Spark cannot know beforehand that they are few, and would move all other rows to meet them."""
+    are_few = rows.count() <= FEW
+    return F.broadcast(rows) if are_few else rows, are_few
+
+
+def _decide(work: Work, candidates: DataFrame, copies: DataFrame) -> Decision:
+    few, is_spread = _few(copies)
+    marked = with_status(candidates, few)
+    groups = marked.groupBy("status", "reason", "event_date").agg(
+        F.count("*").alias("rows"), F.count_if(F.col("_part") > 0).alias("split"), *EVENTS.warning_counts()
+    )
+    rows = groups.collect()
     _warn(work, [row for row in rows if row["status"] == ACCEPTED])
-    return decision
+    return _counted(marked, is_spread, rows, work)
 
 
 def _warn(work: Work, accepted: list[Row]) -> None:
@@ -117,7 +151,7 @@ def known_events(lakehouse: Lakehouse, candidates: DataFrame, limits: EventsSett
     return events.select("event_id", "event_date")
 
 
-def _counted(marked: DataFrame, groups: list[Row], work: Work) -> Decision:
+def _counted(marked: DataFrame, is_spread: bool, groups: list[Row], work: Work) -> Decision:
     counts = {status: sum(row["rows"] for row in groups if row["status"] == status) for status in STATUSES}
     counts |= {"read": work.rows, "split": sum(row["split"] for row in groups)}
     missing = work.rows + counts["split"] - sum(counts[status] for status in STATUSES)
@@ -129,7 +163,7 @@ def _counted(marked: DataFrame, groups: list[Row], work: Work) -> Decision:
     for row in groups:
         if row["status"] == QUARANTINED:
             reasons[row["reason"]] = reasons.get(row["reason"], 0) + row["rows"]
-    return Decision(marked, counts, days, reasons, raw_counts(groups, work.replayed))
+    return Decision(marked, is_spread, counts, days, reasons, raw_counts(groups, work.replayed))
 
 
 def check_bad_share(work: Work, decision: Decision, limit: float) -> None:
@@ -165,9 +199,7 @@ def commit(
     with step("ingest_events.write_events", batch=work.batch_id) as told:
         told["rows"], told["days"] = decision.counts[ACCEPTED], len(decision.days)
         accepted = stamped(decision.marked, work).where(F.col("status") == ACCEPTED)
-        laid_out = _laid_out(
-            _with_sessions(lakehouse, accepted, work, decision, turn), decision, context.settings.events
-        )
+        laid_out = _laid_out(lakehouse, accepted, work, decision, turn, context.settings.events)
         written = append_in_turn(lakehouse, laid_out, EVENTS, turn, build)
         if written is None:
             told["status"] = "overtaken"
@@ -193,21 +225,23 @@ def _details(work: Work, decision: Decision, attempt: str, staged: bool) -> dict
     }  # fmt: skip
 
 
-def _with_sessions(lakehouse: Lakehouse, accepted: DataFrame, work: Work, decision: Decision, turn: Turn) -> DataFrame:
-    """Sessions cut by gaps, where the source has none of its own."""
-    if work.mapping.fields.session_id is not None or not decision.days:
-        return accepted
-    stored = None
-    if not turn.is_before_all:
-        beside = {day + timedelta(days=offset) for day in decision.days for offset in (-1, 0, 1)}
-        near = F.col("event_date").isin(sorted(beside)) & (F.col("source") == work.source)
-        stored = lakehouse.read(EVENTS.name, turn.version).where(near & F.col("session_id").isNotNull())
-        stored = stored.select("user_id", "event_time", "event_id", "session_id")
-    return cut_sessions(accepted, stored, work.mapping.session_gap_minutes)
-
-
-def _laid_out(accepted: DataFrame, decision: Decision, limits: EventsSettings) -> DataFrame:
-    """A few files a day, sorted by user so that later scans compress and prune well."""
-    slices = max(1, decision.counts[ACCEPTED] // limits.rows_per_file)
-    spread = accepted.repartition("event_date", F.pmod(F.xxhash64("user_id"), F.lit(slices)))
+def _laid_out(
+    lakehouse: Lakehouse, accepted: DataFrame, work: Work, decision: Decision, turn: Turn, limits: EventsSettings
+) -> DataFrame:
+    """A few files a day, sorted by user so that later scans compress and prune well; with the sessions they lack."""
+    is_spread = decision.is_spread
+    if work.mapping.fields.session_id is None and decision.days:
+        accepted = cut_sessions(accepted, _near_by(lakehouse, work, decision, turn), work.mapping.session_gap_minutes)
+        is_spread = False
+    spread = accepted if is_spread else accepted.repartition(*_slice(decision.counts[ACCEPTED], limits))
     return spread.sortWithinPartitions("event_date", "user_id", "event_time", "event_id")
+
+
+def _near_by(lakehouse: Lakehouse, work: Work, decision: Decision, turn: Turn) -> DataFrame | None:
+    """The source's stored events on the days of the accepted ones and those beside them, with their sessions."""
+    if turn.is_before_all:
+        return None
+    beside = {day + timedelta(days=offset) for day in decision.days for offset in (-1, 0, 1)}
+    near = F.col("event_date").isin(sorted(beside)) & (F.col("source") == work.source)
+    stored = lakehouse.read(EVENTS.name, turn.version).where(near & F.col("session_id").isNotNull())
+    return stored.select("user_id", "event_time", "event_id", "session_id")

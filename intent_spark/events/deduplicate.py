@@ -9,41 +9,46 @@ from intent_spark.events.raw import POSITION
 
 ACCEPTED, DUPLICATE, QUARANTINED, FILTERED = "accepted", "duplicate", "quarantined", "filtered"
 STATUSES = (ACCEPTED, DUPLICATE, QUARANTINED, FILTERED)
+PLACE = (*POSITION, "_part")
 
 
-def mark(
-    candidates: DataFrame, known: DataFrame | None, lookback_days: int, repeated: DataFrame | None = None
-) -> DataFrame:
+def mark(candidates: DataFrame, known: DataFrame | None, lookback_days: int) -> DataFrame:
     """Add ``status`` to candidates: accepted, duplicate, quarantined (has a ``reason``) or filtered (``_filtered``).
 
     An event is a duplicate where one of its id lies at most ``lookback_days`` away: a known one, or one before it in
     the batch, in the order of event_time, ingest_time, the mapping's tie_break, file and line.
 
     Few events share an id. So only the hashes of ids are brought together first (``repeated_hashes``); whole rows move
-    only where a hash is met twice, and the real ids decide.
+    only where a hash is met twice, and the real ids decide (``find_copies``).
 
     Args:
         candidates: mapped rows with event_id, event_date, event_time, ingest_time, reason and their position.
         known: ``event_id`` and ``event_date`` of events that earlier batches brought, or None where there are none.
         lookback_days: how far apart the days of an event and its copy may lie.
-        repeated: what ``repeated_hashes`` gives of the same rows, where the caller keeps it.
     """
-    good = candidates.where(is_good())
-    repeated = repeated_hashes(candidates, known) if repeated is None else repeated
-    met_twice = F.xxhash64("event_id") == F.col("id_hash")
-    single = good.join(repeated, on=met_twice, how="left_anti")
-    several = good.join(repeated, on=met_twice, how="left_semi")
-    near = None if known is None else known.join(repeated, on=met_twice, how="left_semi")
-    rest = candidates.where(~is_good())
-    refused_or_left = F.when(F.col("_filtered"), F.lit(FILTERED)).otherwise(F.lit(QUARANTINED))
-    marked = _mark_several(several, near, lookback_days)
-    accepted = single.withColumn("status", F.lit(ACCEPTED))
-    return accepted.unionByName(marked).unionByName(rest.withColumn("status", refused_or_left))
+    return with_status(candidates, find_copies(candidates, known, lookback_days, repeated_hashes(candidates, known)))
+
+
+def with_status(candidates: DataFrame, copies: DataFrame) -> DataFrame:
+    """The candidates, each where it lies, with their status; ``copies`` are what ``find_copies`` gives."""
+    told = candidates.join(copies, on=met_twice(), how="left")
+    status = (
+        F.when(F.col("_filtered"), F.lit(FILTERED))
+        .when(F.col("reason").isNotNull(), F.lit(QUARANTINED))
+        .when(F.array_contains("places", F.struct(*PLACE)), F.lit(DUPLICATE))
+        .otherwise(F.lit(ACCEPTED))
+    )
+    return told.withColumn("status", status).drop("id_hash", "places")
 
 
 def is_good() -> Column:
     """Whether a candidate is an event: neither refused nor left out."""
     return F.col("reason").isNull() & ~F.col("_filtered")
+
+
+def met_twice() -> Column:
+    """What joins a row to the hash of its id."""
+    return F.xxhash64("event_id") == F.col("id_hash")
 
 
 def repeated_hashes(candidates: DataFrame, known: DataFrame | None) -> DataFrame:
@@ -54,15 +59,19 @@ def repeated_hashes(candidates: DataFrame, known: DataFrame | None) -> DataFrame
     return counted.where("ours > 0 and met > 1").select("id_hash")
 
 
-def _mark_several(good: DataFrame, known: DataFrame | None, lookback_days: int) -> DataFrame:
+def find_copies(candidates: DataFrame, known: DataFrame | None, lookback_days: int, repeated: DataFrame) -> DataFrame:
+    """``id_hash`` and ``places`` of the duplicates among the candidates whose id's hash is one of ``repeated``."""
+    good = candidates.where(is_good()).join(repeated, on=met_twice(), how="left_semi")
     ties = [name for name in good.columns if name.startswith("_tie_")]
-    order = Window.partitionBy("event_id").orderBy("event_time", "ingest_time", *ties, *POSITION, "_part")
+    order = Window.partitionBy("event_id").orderBy("event_time", "ingest_time", *ties, *PLACE)
     days_since = F.datediff("event_date", F.lag("event_date").over(order))
-    seen = good.withColumn("repeats", F.coalesce(days_since <= lookback_days, F.lit(False)))
+    seen = good.withColumn("_copy", F.coalesce(days_since <= lookback_days, F.lit(False)))
     if known is not None:
-        days = known.groupBy("event_id").agg(F.collect_set("event_date").alias("known_days"))
+        near_by = known.join(repeated, on=met_twice(), how="left_semi")
+        days = near_by.groupBy("event_id").agg(F.collect_set("event_date").alias("known_days"))
         near = F.exists("known_days", lambda day: F.abs(F.datediff("event_date", day)) <= lookback_days)
         seen = seen.join(days, on="event_id", how="left")
-        seen = seen.withColumn("repeats", F.col("repeats") | F.coalesce(near, F.lit(False))).drop("known_days")
-    status = F.when(F.col("repeats"), F.lit(DUPLICATE)).otherwise(F.lit(ACCEPTED))
-    return seen.withColumn("status", status).drop("repeats")
+        seen = seen.withColumn("_copy", F.col("_copy") | F.coalesce(near, F.lit(False)))
+    # By the id's hash, a number: to compare each row's place with theirs would take as long as all the rest.
+    by_id = seen.where("_copy").groupBy(F.xxhash64("event_id").alias("id_hash"))
+    return by_id.agg(F.collect_list(F.struct(*PLACE)).alias("places"))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
-from contextlib import contextmanager
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -14,7 +13,16 @@ from intent_spark.config.log import LOGGER
 from intent_spark.config.source import SourceMapping
 from intent_spark.events.batch import Batch, decided_since, digests_of, known_digests, unfinished
 from intent_spark.events.contract import EVENTS, EVENTS_QUARANTINE
-from intent_spark.events.decision import MOST_TURNS, Decision, Work, check_bad_share, commit, decided, stamped
+from intent_spark.events.decision import (
+    MOST_TURNS,
+    Decision,
+    Work,
+    check_bad_share,
+    commit,
+    decided,
+    spread_candidates,
+    stamped,
+)
 from intent_spark.events.deduplicate import ACCEPTED, QUARANTINED, STATUSES
 from intent_spark.events.drift import Columns, check_columns, columns_of
 from intent_spark.events.finish import Counts, finish, finish_all
@@ -72,18 +80,18 @@ def ingest_batch(context: JobContext, batch: Batch, mapping: SourceMapping, acce
         ContractError: the mapping does not fit the data, or the warehouse belongs to another shop.
     """
     check_shop(context.lakehouse, mapping.shop, batch.source)
-    with _mapped(context, batch, mapping, accept_columns) as rows:
-        for _ in range(MOST_TURNS):
-            turn = current_turn(context.lakehouse, EVENTS.name)
-            rivals = [c for c in decided_since(context.lakehouse, batch.since) if digests_of(c) & batch.digests]
-            if rivals:
-                break
-            done = _attempt(context, batch, rows, turn)
-            if done:
-                return finish(context, done)
-            LOGGER.info("step=ingest_events.overtaken batch=%s", batch.batch_id)
-        else:
-            raise RuntimeError(f"batch {batch.batch_id}: other ingestions came first {MOST_TURNS} times; run it again")
+    rows = _mapped(context, batch, mapping, accept_columns)
+    for _ in range(MOST_TURNS):
+        turn = current_turn(context.lakehouse, EVENTS.name)
+        rivals = [c for c in decided_since(context.lakehouse, batch.since) if digests_of(c) & batch.digests]
+        if rivals:
+            break
+        done = _attempt(context, batch, rows, turn)
+        if done:
+            return finish(context, done)
+        LOGGER.info("step=ingest_events.overtaken batch=%s", batch.batch_id)
+    else:
+        raise RuntimeError(f"batch {batch.batch_id}: other ingestions came first {MOST_TURNS} times; run it again")
     return _after_rivals(context, batch, mapping, rivals)
 
 
@@ -96,10 +104,8 @@ def preview_gates(context: JobContext, batch: Batch, mapping: SourceMapping) -> 
     check_shop(context.lakehouse, mapping.shop, batch.source)
     zone, turn = mapping.shop.time_zone, current_turn(context.lakehouse, EVENTS.name)
     measuring = Measuring(batch.source, mapping.gates, zone, batch.batch_id, batch.learned_at)
-    with (
-        _mapped(context, batch, mapping, accept_columns=True) as rows,
-        decided(context, rows.work, rows.candidates, turn) as decision,
-    ):
+    rows = _mapped(context, batch, mapping, accept_columns=True)
+    with decided(context, rows.work, rows.candidates, turn) as decision:
         accepted = stamped(decision.marked, rows.work).where(F.col("status") == ACCEPTED)
         return preview(context.lakehouse, accepted, measuring, decision.raw)
 
@@ -123,17 +129,14 @@ class Mapped:
     work: Work
 
 
-@contextmanager
-def _mapped(context: JobContext, batch: Batch, mapping: SourceMapping, accept_columns: bool) -> Iterator[Mapped]:
+def _mapped(context: JobContext, batch: Batch, mapping: SourceMapping, accept_columns: bool) -> Mapped:
     raw = read_raw(context.spark, [plain_path(file.path) for file in batch.files], mapping)
     columns = columns_of(raw, batch.files, mapping)
     check_columns(context.lakehouse, batch.source, mapping, columns, accept_columns)
     rows = parse(raw, list(batch.files), mapping)
-    candidates = map_events(rows, mapping, batch.learned_at, context.settings.events).persist()
-    try:
-        yield Mapped(raw, candidates, _work(batch, mapping, raw, columns))
-    finally:
-        candidates.unpersist()
+    candidates = map_events(rows, mapping, batch.learned_at, context.settings.events)
+    spread = spread_candidates(candidates, batch.rows, context.settings.events)
+    return Mapped(raw, spread, _work(batch, mapping, raw, columns))
 
 
 def _work(batch: Batch, mapping: SourceMapping, raw: DataFrame, columns: Columns) -> Work:

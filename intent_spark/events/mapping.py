@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import reduce
 from itertools import chain
+from operator import and_
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, Window
@@ -18,9 +20,9 @@ from intent_spark.lakehouse.session import null_on_error
 
 # Currencies that have no cents (ISO 4217); all others met here have two digits.
 WHOLE_CURRENCIES = ("CLP", "ISK", "JPY", "KRW", "VND")
-# Seconds from the year 1900 to 9999: what lies outside is no shop's event, and calendars disagree about it.
-# In minor units; a larger amount is garbage, and sums of such would overflow.
+# In minor units; a larger amount is garbage, and sums of such would overflow. A double holds all amounts up to it.
 LARGEST_AMOUNT = 10**13
+# Seconds from the year 1900 to 9999: what lies outside is no shop's event, and calendars disagree about it.
 FIRST_SECOND, LAST_SECOND = -2_208_988_800, 253_402_214_400
 
 
@@ -140,14 +142,23 @@ def time_column(field: TimeField) -> Column:
         return F.when(seconds.between(FIRST_SECOND, LAST_SECOND), F.timestamp_seconds(seconds))
     text = F.expr(f"cast({field.value} as string)")
     if field.format == "iso":
+        # Without its Z a time is read as UTC too, the zone of the session; to look a zone up takes as long again.
+        read = F.when(_is_usual(text), F.substring(text, 1, 19).try_cast("timestamp"))
+        read = read.otherwise(F.expr(f"try_cast({field.value} as timestamp)"))
         # Spark completes a time of day by the current day: only a text that begins with a year and a dash is asked.
-        parsed = F.when(F.substring(F.ltrim(text), 5, 1) == "-", F.expr(f"try_cast({field.value} as timestamp)"))
+        parsed = F.when(F.substring(F.ltrim(text), 5, 1) == "-", read)
         # Most texts end in Z, and a regular expression costs more than reading the time.
         has_offset = F.endswith(text, F.lit("Z")) | text.rlike(r"(Z|:\d\d(\.\d+)?\s?[+-]\d{1,2}(:?\d\d)?)\s*$")
         return _in_range(F.when(has_offset, parsed).otherwise(F.to_utc_timestamp(parsed, field.zone)))
     # A signed year of five digits and more overflows even in try_to_timestamp.
     short = F.when(~text.rlike(r"[+-]\d{5}"), text)
     return _in_range(F.to_utc_timestamp(F.try_to_timestamp(short, F.lit(field.format)), field.zone))
+
+
+def _is_usual(text: Column) -> Column:
+    """Whether a time is written like 2026-01-31T12:00:00Z."""
+    marks = {14: ":", 17: ":", 20: "Z"}
+    return reduce(and_, (F.substring(text, at, 1) == mark for at, mark in marks.items()), F.length(text) == 20)
 
 
 def _in_range(time: Column) -> Column:
@@ -176,7 +187,7 @@ def _reason(mapping: SourceMapping, limits: EventsSettings) -> Column:
         (has_price & (F.col("price").isNull() | (F.col("price") < 0)), "bad_price"),
         (has_price & (F.col("raw_currency") != mapping.shop.currency), "foreign_currency"),
         (F.col("quantity").isNull() | (F.col("quantity") < 0), "bad_quantity"),
-        (F.col("price") * F.abs("quantity").cast("decimal(10,0)") > LARGEST_AMOUNT, "bad_price"),
+        (F.col("price").cast("double") * F.abs(F.col("quantity").cast("double")) > LARGEST_AMOUNT, "bad_price"),
         (_outside(mapping), "outside_date_range"),
     ]
     return F.coalesce(CORRUPT, *[F.when(broken, F.lit(name)) for broken, name in rules])

@@ -107,14 +107,18 @@ def inspect_files(raw: DataFrame, mapping: SourceMapping) -> list[RawFile]:
     layout = F.lit(row_schema(raw).json()) if is_typed else F.lit(None).cast("string")
     if has_header(mapping):
         layout = F.min_by("value", F.when(_is_data(mapping), F.struct("_block", "_row")))
-    per_file = raw.groupBy("_file").agg(
+    hashed = raw.withColumn("hash", F.xxhash64(*parts))
+    per_file = hashed.groupBy("_file").agg(
         layout.alias("layout"),
         F.count_if(_is_data(mapping)).alias("rows"),
-        # Sums of two hashes: the same whatever the order in which the lines are met.
-        F.sum(F.xxhash64(*parts).cast("decimal(38,0)")).alias("sum64"),
-        F.sum(F.hash(*parts).cast("bigint")).alias("sum32"),
+        F.array(*_sums(F.col("hash")), *_sums(F.xxhash64("hash"))).alias("sums"),
     )
     return [_raw_file(row.asDict(), is_typed) for row in sorted(per_file.collect())]
+
+
+def _sums(number: Column) -> list[Column]:
+    """The sums of a number's halves: the same whatever the order of the rows, and no sum of so many overflows."""
+    return [F.sum(F.shiftrightunsigned(number, 32)), F.sum(F.shiftrightunsigned(F.shiftleft(number, 32), 32))]
 
 
 def _typed_parts(schema: StructType) -> list[Column]:
@@ -132,7 +136,7 @@ def _holds_map(column: StructField) -> bool:
 
 def _raw_file(row: dict[str, Any], is_typed: bool) -> RawFile:
     layout = row["layout"]
-    contents = (row["rows"], row["sum64"], row["sum32"], layout if is_typed else "")
+    contents = (row["rows"], *row["sums"], layout if is_typed else "")
     digest = hashlib.sha256(" ".join(map(str, contents)).encode()).hexdigest()[:32]
     header_lines = 1 if layout is not None and not is_typed else 0
     return RawFile(row["_file"], digest, row["rows"] - header_lines, layout)

@@ -13,7 +13,7 @@ from intent_spark.config.loading import load_source
 from intent_spark.config.log import LOGGER
 from intent_spark.events.batch import REPLAY, unfinished
 from intent_spark.events.contract import EVENTS, EVENTS_QUARANTINE
-from intent_spark.events.decision import MOST_TURNS, Work, commit, decided
+from intent_spark.events.decision import MOST_TURNS, Work, commit, decided, spread_candidates
 from intent_spark.events.finish import Counts, finish, finish_all
 from intent_spark.events.mapping import map_events
 from intent_spark.events.parse import parse_refused
@@ -84,12 +84,9 @@ def _attempt(context: JobContext, refused: Refused, turn: Turn) -> tuple[Commit 
         _replay_id(refused, turn), refused.source, mapping, datetime.now(UTC), count, kind=REPLAY,
         replayed=refused.reason,
     )  # fmt: skip
-    candidates = _candidates(context, rows, work).persist()
-    try:
-        with decided(context, work, candidates, turn) as decision:
-            return commit(context, work, decision, turn, replay_outcome(decision.marked)), False
-    finally:
-        candidates.unpersist()
+    candidates = spread_candidates(_candidates(context, rows, work), count, context.settings.events)
+    with decided(context, work, candidates, turn) as decision:
+        return commit(context, work, decision, turn, replay_outcome(decision.marked)), False
 
 
 def _replay_id(refused: Refused, turn: Turn) -> str:

@@ -125,8 +125,7 @@ class Lakehouse:
             self._add_columns(contract)
             return
         builder = self._builder(contract.name, contract.schema(), contract.partition_by).comment(contract.row)
-        checks = {f"delta.constraints.{name}": rule for name, rule in contract.checks.items()}
-        for key, value in (table_properties(self.retention) | checks | (properties or {})).items():
+        for key, value in (table_properties(self.retention) | contract.properties() | (properties or {})).items():
             builder = builder.property(key, value)
         builder.execute()
 
