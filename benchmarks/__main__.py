@@ -11,7 +11,8 @@ from benchmarks import all_features, ingestion, profiles, sequences, simulation,
 
 BENCHMARKS = {
     "simulation": lambda _: simulation.main(),
-    "ingestion": lambda options: ingestion.main(options.ingested),
+    "ingestion": ingestion.formats,
+    "one_more_day": ingestion.one_more_day,
     "profiles": profiles.main,
     "sequences": sequences.main,
     "all_features": all_features.main,

@@ -10,7 +10,9 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -27,7 +29,6 @@ from intent_spark.lakehouse.session import spark_session
 from intent_spark.pipeline.options import build_parser
 from intent_spark.reports.table import text_table
 
-COUNT = 20_000_000
 FIRST, DAYS, FILES_A_DAY = date(2026, 1, 1), 7, 4
 TYPES = "array('view','view','view','view','view','view','search','cart','favourite','purchase')"
 SOURCE, FORMATS = "simulated_shop", ("jsonl", "parquet")
@@ -35,16 +36,25 @@ DAY_EVENTS, SHORT, LONG, LAST = 20_000, 10, 90, 3
 Row = dict[str, object]
 
 
-def main(wanted: int | None = None) -> None:
-    """Print a row for each way and format, then the cost of one more day."""
-    count = wanted or COUNT
-    with tempfile.TemporaryDirectory() as folder:
-        spark = _session(folder)
-        bench = _Bench(spark, Path(folder), count)
-        print(f"{count:,} events over {DAYS} days, {os.cpu_count()} cores")  # noqa: T201
+def formats(options: Namespace) -> None:
+    """Print a row for each way and format."""
+    with _bench(options.ingested) as bench:
+        print(f"{options.ingested:,} events over {DAYS} days, {os.cpu_count()} cores")  # noqa: T201
         print(text_table(bench.formats()))  # noqa: T201
+
+
+def one_more_day(options: Namespace) -> None:
+    """Print what a day costs when the history is short and when it is long."""
+    with _bench(options.ingested) as bench:
         print(f"one more day of {DAY_EVENTS:,} events:")  # noqa: T201
         print(text_table(bench.days()))  # noqa: T201
+
+
+@contextmanager
+def _bench(count: int) -> Iterator[_Bench]:
+    with tempfile.TemporaryDirectory() as folder:
+        spark = _session(folder)
+        yield _Bench(spark, Path(folder), count)
         spark.stop()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -26,6 +26,7 @@ from intent_spark.events.deduplicate import (
     find_copies,
     is_good,
     repeated_hashes,
+    tally,
     with_status,
 )
 from intent_spark.events.figures import RawCounts, raw_counts
@@ -98,35 +99,34 @@ def decided(context: JobContext, work: Work, candidates: DataFrame, turn: Turn) 
         RuntimeError: a row was lost or doubled on the way.
     """
     limits = context.settings.events
-    known = known_events(context.lakehouse, candidates, limits, turn)
-    hashes = repeated_hashes(candidates, known).persist()
-    repeated, _ = _few(hashes)
-    copies = find_copies(candidates, known, limits.lookback_days, repeated).persist()
-    try:
-        with step("ingest_events.map", batch=work.batch_id) as told:
-            decision = _decide(work, candidates, copies)
-            told |= decision.counts | decision.reasons
+    with ExitStack() as kept, step("ingest_events.decide", batch=work.batch_id) as told:
+        known = known_events(context.lakehouse, candidates, limits, turn)
+        repeated, _ = _few(_kept(repeated_hashes(candidates, known), kept))
+        sums = {"rows": F.count("*"), "split": F.count_if(F.col("_part") > 0), **EVENTS.warning_counts()}
+        tallied = _kept(tally(candidates, repeated, sums), kept)
+        several = tallied.where(F.col("event_id").isNotNull())
+        copies, is_spread = _few(_kept(find_copies(several, known, limits.lookback_days, repeated), kept))
+        by_status = with_status(tallied, copies).groupBy("status", "reason", "event_date")
+        groups = by_status.agg(*[F.sum(name).alias(name) for name in sums]).collect()
+        decision = _counted(with_status(candidates, copies), is_spread, groups, work)
+        told |= decision.counts | decision.reasons
+        _warn(work, [row for row in groups if row["status"] == ACCEPTED])
+        # Not before the caller is done with the decision.
+        done = kept.pop_all()
+    with done:
         yield decision
-    finally:
-        copies.unpersist()
-        hashes.unpersist()
+
+
+def _kept(rows: DataFrame, kept: ExitStack) -> DataFrame:
+    """The rows, cached until the stack is left."""
+    kept.callback(rows.unpersist)
+    return rows.persist()
 
 
 def _few(rows: DataFrame) -> tuple[DataFrame, bool]:
     """Spark cannot know beforehand that they are few, and would move all other rows to meet them."""
     are_few = rows.count() <= FEW
     return F.broadcast(rows) if are_few else rows, are_few
-
-
-def _decide(work: Work, candidates: DataFrame, copies: DataFrame) -> Decision:
-    few, is_spread = _few(copies)
-    marked = with_status(candidates, few)
-    groups = marked.groupBy("status", "reason", "event_date").agg(
-        F.count("*").alias("rows"), F.count_if(F.col("_part") > 0).alias("split"), *EVENTS.warning_counts()
-    )
-    rows = groups.collect()
-    _warn(work, [row for row in rows if row["status"] == ACCEPTED])
-    return _counted(marked, is_spread, rows, work)
 
 
 def _warn(work: Work, accepted: list[Row]) -> None:

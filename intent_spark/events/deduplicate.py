@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -26,7 +28,9 @@ def mark(candidates: DataFrame, known: DataFrame | None, lookback_days: int) -> 
         known: ``event_id`` and ``event_date`` of events that earlier batches brought, or None where there are none.
         lookback_days: how far apart the days of an event and its copy may lie.
     """
-    return with_status(candidates, find_copies(candidates, known, lookback_days, repeated_hashes(candidates, known)))
+    repeated = repeated_hashes(candidates, known)
+    several = candidates.where(is_good()).join(repeated, on=met_twice(), how="left_semi")
+    return with_status(candidates, find_copies(several, known, lookback_days, repeated))
 
 
 def with_status(candidates: DataFrame, copies: DataFrame) -> DataFrame:
@@ -59,13 +63,30 @@ def repeated_hashes(candidates: DataFrame, known: DataFrame | None) -> DataFrame
     return counted.where("ours > 0 and met > 1").select("id_hash")
 
 
-def find_copies(candidates: DataFrame, known: DataFrame | None, lookback_days: int, repeated: DataFrame) -> DataFrame:
-    """``id_hash`` and ``places`` of the duplicates among the candidates whose id's hash is one of ``repeated``."""
-    good = candidates.where(is_good()).join(repeated, on=met_twice(), how="left_semi")
-    ties = [name for name in good.columns if name.startswith("_tie_")]
+def tally(candidates: DataFrame, repeated: DataFrame, sums: Mapping[str, Column]) -> DataFrame:
+    """``sums`` by ``_filtered``, ``reason`` and ``event_date``, in one pass over the candidates.
+
+    A good row whose id's hash is one of ``repeated`` stands for itself, with what ``find_copies`` asks of it; of all
+    others that is null.
+    """
+    ties = [name for name in candidates.columns if name.startswith("_tie_")]
+    itself = F.struct("event_id", "event_time", "ingest_time", *ties, *PLACE)
+    told = candidates.join(repeated.withColumn("_met", F.lit(True)), on=met_twice(), how="left")
+    alone = F.when(F.col("_met") & is_good(), itself).alias("itself")
+    return (
+        told.groupBy("_filtered", "reason", "event_date", alone)
+        .agg(*[total.alias(name) for name, total in sums.items()])
+        .select("*", "itself.*")
+        .drop("itself")
+    )
+
+
+def find_copies(several: DataFrame, known: DataFrame | None, lookback_days: int, repeated: DataFrame) -> DataFrame:
+    """``id_hash`` and ``places`` of the duplicates among ``several``: the good rows whose id's hash is repeated."""
+    ties = [name for name in several.columns if name.startswith("_tie_")]
     order = Window.partitionBy("event_id").orderBy("event_time", "ingest_time", *ties, *PLACE)
     days_since = F.datediff("event_date", F.lag("event_date").over(order))
-    seen = good.withColumn("_copy", F.coalesce(days_since <= lookback_days, F.lit(False)))
+    seen = several.withColumn("_copy", F.coalesce(days_since <= lookback_days, F.lit(False)))
     if known is not None:
         near_by = known.join(repeated, on=met_twice(), how="left_semi")
         days = near_by.groupBy("event_id").agg(F.collect_set("event_date").alias("known_days"))

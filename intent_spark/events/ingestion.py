@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from intent_spark.config.log import LOGGER
+from intent_spark.config.log import LOGGER, step
 from intent_spark.config.source import SourceMapping
 from intent_spark.events.batch import Batch, decided_since, digests_of, known_digests, unfinished
 from intent_spark.events.contract import EVENTS, EVENTS_QUARANTINE
@@ -135,7 +135,8 @@ def _mapped(context: JobContext, batch: Batch, mapping: SourceMapping, accept_co
     check_columns(context.lakehouse, batch.source, mapping, columns, accept_columns)
     rows = parse(raw, list(batch.files), mapping)
     candidates = map_events(rows, mapping, batch.learned_at, context.settings.events)
-    spread = spread_candidates(candidates, batch.rows, context.settings.events)
+    with step("ingest_events.map", batch=batch.batch_id, rows=batch.rows):
+        spread = spread_candidates(candidates, batch.rows, context.settings.events)
     return Mapped(raw, spread, _work(batch, mapping, raw, columns))
 
 

@@ -67,9 +67,9 @@ class TableContract:
         checks = {f"delta.constraints.{name}": rule for name, rule in self.checks.items()}
         return checks | ({"delta.dataSkippingStatsColumns": ",".join(self.skip_by)} if self.skip_by else {})
 
-    def warning_counts(self) -> list[SparkColumn]:
-        """Aggregates that count the rows against each of ``warnings``, under the warning's name."""
-        return [F.count_if(~F.coalesce(F.expr(rule), F.lit(True))).alias(name) for name, rule in self.warnings.items()]
+    def warning_counts(self) -> dict[str, SparkColumn]:
+        """Aggregates that count the rows against each of ``warnings``, by the warning's name."""
+        return {name: F.count_if(~F.coalesce(F.expr(rule), F.lit(True))) for name, rule in self.warnings.items()}
 
     def select(self, frame: DataFrame) -> DataFrame:
         """Exactly the contract's columns, cast to its types and carrying its metadata.

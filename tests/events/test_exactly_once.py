@@ -141,7 +141,7 @@ def kill_at(process: subprocess.Popen[str], mark: str, delay: float) -> str:
 
 DRAW = random.Random(20)
 KILLS = [
-    ("inspect", 0.0), ("map", 0.0), ("map", DRAW.uniform(0.2, 0.9)), ("write_events", 0.0),
+    ("inspect", 0.0), ("map", 0.0), ("decide", 0.0), ("decide", DRAW.uniform(0.2, 0.9)), ("write_events", 0.0),
     ("write_events", DRAW.uniform(0.1, 0.6)), ("write_quarantine", 0.0),
 ]  # fmt: skip
 

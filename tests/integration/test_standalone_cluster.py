@@ -47,8 +47,8 @@ def test_events_are_ingested_once_though_executors_die(
     words = ["ingest_events", *cluster.options(sys.executable), "--source", "simulated_shop"]
     process = start_job([*words, "--input", str(shop.raw), "--warehouse", str(warehouse)], log, tmp_path)
     killed = 0
-    for marker in ("step=ingest_events.inspect", "step=ingest_events.map", "step=ingest_events.write_events"):
-        wait_for(marker, log, process)
+    for step in ("inspect", "map", "decide", "write_events"):
+        wait_for(f"step=ingest_events.{step}", log, process)
         for executor in cluster.executors():
             executor.kill()
             killed += 1
