@@ -35,14 +35,15 @@ def mark(candidates: DataFrame, known: DataFrame | None, lookback_days: int) -> 
 
 def with_status(candidates: DataFrame, copies: DataFrame) -> DataFrame:
     """The candidates, each where it lies, with their status; ``copies`` are what ``find_copies`` gives."""
-    told = candidates.join(copies, on=met_twice(), how="left")
+    same_row = met_twice() & (F.xxhash64(*PLACE) == F.col("place_hash"))
+    told = candidates.join(copies, on=same_row, how="left")
     status = (
         F.when(F.col("_filtered"), F.lit(FILTERED))
         .when(F.col("reason").isNotNull(), F.lit(QUARANTINED))
-        .when(F.array_contains("places", F.struct(*PLACE)), F.lit(DUPLICATE))
+        .when(F.col("place_hash").isNotNull(), F.lit(DUPLICATE))
         .otherwise(F.lit(ACCEPTED))
     )
-    return told.withColumn("status", status).drop("id_hash", "places")
+    return told.withColumn("status", status).drop("id_hash", "place_hash")
 
 
 def is_good() -> Column:
@@ -82,7 +83,7 @@ def tally(candidates: DataFrame, repeated: DataFrame, sums: Mapping[str, Column]
 
 
 def find_copies(several: DataFrame, known: DataFrame | None, lookback_days: int, repeated: DataFrame) -> DataFrame:
-    """``id_hash`` and ``places`` of the duplicates among ``several``: the good rows whose id's hash is repeated."""
+    """``id_hash`` and ``place_hash`` of the duplicates among ``several``: the good rows whose id's hash is repeated."""
     ties = [name for name in several.columns if name.startswith("_tie_")]
     order = Window.partitionBy("event_id").orderBy("event_time", "ingest_time", *ties, *PLACE)
     days_since = F.datediff("event_date", F.lag("event_date").over(order))
@@ -93,6 +94,5 @@ def find_copies(several: DataFrame, known: DataFrame | None, lookback_days: int,
         near = F.exists("known_days", lambda day: F.abs(F.datediff("event_date", day)) <= lookback_days)
         seen = seen.join(days, on="event_id", how="left")
         seen = seen.withColumn("_copy", F.col("_copy") | F.coalesce(near, F.lit(False)))
-    # By the id's hash, a number: to compare each row's place with theirs would take as long as all the rest.
-    by_id = seen.where("_copy").groupBy(F.xxhash64("event_id").alias("id_hash"))
-    return by_id.agg(F.collect_list(F.struct(*PLACE)).alias("places"))
+    # Two numbers of 64 bits stand for a row: to compare its id and place would take as long as all the rest.
+    return seen.where("_copy").select(F.xxhash64("event_id").alias("id_hash"), F.xxhash64(*PLACE).alias("place_hash"))
