@@ -35,6 +35,8 @@ from intent_spark.events.raw import (
     count_repeated_headers,
     has_header,
     inspect_files,
+    named_files,
+    numbered_files,
     plain_path,
     read_raw,
     readable,
@@ -136,7 +138,8 @@ def _mapped(context: JobContext, batch: Batch, mapping: SourceMapping, accept_co
     rows = parse(raw, list(batch.files), mapping)
     candidates = map_events(rows, mapping, batch.learned_at, context.settings.events)
     with step("ingest_events.map", batch=batch.batch_id, rows=batch.rows):
-        spread = spread_candidates(candidates, batch.rows, context.settings.events)
+        light = numbered_files(candidates, batch.files)
+        spread = spread_candidates(light, batch.rows, context.settings.events)
     return Mapped(raw, spread, _work(batch, mapping, raw, columns))
 
 
@@ -161,4 +164,5 @@ def _attempt(context: JobContext, batch: Batch, rows: Mapped, turn: Turn) -> Com
 
 def _for_quarantine(batch: Batch, rows: Mapped, decision: Decision) -> DataFrame:
     refused = stamped(decision.marked, rows.work).where(F.col("status") == QUARANTINED)
+    refused = named_files(refused, batch.files)
     return EVENTS_QUARANTINE.select(refused_rows(refused, rows.raw, batch.files, rows.work.mapping, batch.learned_at))

@@ -161,6 +161,23 @@ def data_rows(raw: DataFrame, mapping: SourceMapping) -> DataFrame:
     return raw if mapping.format in TYPED_FORMATS else raw.where(_is_data(mapping))
 
 
+def numbered_files(rows: DataFrame, files: Sequence[RawFile]) -> DataFrame:
+    """The rows with a number for ``_file``, in the order of the paths: half of what a row weighs is its file's path."""
+    return _exchanged(rows, files, "_path", "_number")
+
+
+def named_files(rows: DataFrame, files: Sequence[RawFile]) -> DataFrame:
+    """The rows of ``numbered_files`` with the path for ``_file`` again."""
+    return _exchanged(rows, files, "_number", "_path")
+
+
+def _exchanged(rows: DataFrame, files: Sequence[RawFile], known: str, wanted: str) -> DataFrame:
+    names = enumerate(sorted(file.path for file in files))
+    numbers = rows.sparkSession.createDataFrame(list(names), "_number int, _path string")
+    found = rows.join(F.broadcast(numbers), on=F.col("_file") == F.col(known), how="left")
+    return found.withColumn("_file", F.col(wanted)).drop("_number", "_path")
+
+
 def count_repeated_headers(raw: DataFrame, files: Sequence[RawFile]) -> int:
     """Header lines beyond the first of each file, as in files that were joined; they are read, and no events."""
     headers = {file.layout for file in files if file.layout is not None}

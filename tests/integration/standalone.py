@@ -23,10 +23,17 @@ class Cluster:
 
     url: str
     worker: subprocess.Popen[bytes]
+    work: Path
 
     def executors(self) -> list[psutil.Process]:
         """The executors that run now; each is a child of the worker."""
         return [p for p in psutil.Process(self.worker.pid).children() if p.status() != psutil.STATUS_ZOMBIE]
+
+    def complaints(self) -> str:
+        """What executors wrote that is no information, for a failed test's message."""
+        logs = (path.read_text(errors="replace") for path in sorted(self.work.rglob("stderr")))
+        lines = (line for log in logs for line in log.splitlines() if " INFO " not in line)
+        return "\n".join(list(lines)[-60:])
 
     def options(self, python: str) -> list[str]:
         """What a job is told to run here."""
@@ -44,7 +51,7 @@ def standalone(folder: Path) -> Iterator[Cluster]:
         words = ["--host", "127.0.0.1", "--webui-port", "0", "--cores", "2", "--memory", "2g"]
         daemons.append(_daemon("Worker", [*words, "--work-dir", str(folder / "work"), url], folder / "worker.log"))
         _wait(r"Successfully registered with master", folder / "worker.log")
-        yield Cluster(url, daemons[1])
+        yield Cluster(url, daemons[1], folder / "work")
     finally:
         for daemon in reversed(daemons):
             daemon.terminate()

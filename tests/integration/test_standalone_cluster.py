@@ -30,7 +30,7 @@ def test_the_flow_on_a_standalone_cluster(cluster: Cluster, undisturbed: Run, sh
     words = ["run_pipeline", *cluster.options(sys.executable), *pipeline_words(shop.raw, tmp_path / "report")]
     process = start_job([*words, "--warehouse", str(warehouse), *small_options()], tmp_path / "job.log", elsewhere)
     code = process.wait(timeout=RUN_SECONDS)
-    assert code == 0, (tmp_path / "job.log").read_text(errors="replace")[-4000:]
+    assert code == 0, cluster.complaints() + (tmp_path / "job.log").read_text(errors="replace")[-4000:]
     there = type(undisturbed.lakehouse)(undisturbed.lakehouse.spark, str(warehouse))
     found, expected = rows(there, "scores"), rows(undisturbed.lakehouse, "scores")
     assert list(found["user_id"]) == list(expected["user_id"])
