@@ -30,7 +30,8 @@ test-fast: setup ## Run the tests that take seconds
 
 .PHONY: test-long
 test-long: setup ## Run the property tests of the profiles on ten times as many random cases
-	@$(WITH_JAVA) INTENT_SPARK_CASES=5000 $(PYTHON) -m pytest tests/profiles/test_against_oracle.py $(ARGS)
+	@seed=$${INTENT_SPARK_SEED:-$$RANDOM} && echo "INTENT_SPARK_SEED=$$seed" && \
+		$(WITH_JAVA) INTENT_SPARK_CASES=5000 INTENT_SPARK_SEED=$$seed $(PYTHON) -m pytest tests/profiles/test_against_oracle.py tests/profiles/test_late_rebuild.py $(ARGS)
 
 .PHONY: check
 check: setup ## Check style (ruff), types (mypy --strict) and that imports run downhill (import-linter)

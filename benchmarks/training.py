@@ -217,8 +217,9 @@ def measure_ranks(table: str, ranks: str) -> dict[str, Any]:
     """Rows a second of all ranks together; each has a core of its own."""
     from intent_spark.training.prefetch_net import Prefetched
 
+    # Before Horovod starts its threads: they are held to the core that the process is held to then.
+    os.sched_setaffinity(0, {int(os.environ.get("HOROVOD_RANK", "0"))})
     collective: Collective = OneRank() if ranks == "1" else HorovodRanks(HorovodSettings())
-    os.sched_setaffinity(0, {collective.rank})
     config = _config()
     network, step = _network_step(config, collective)
     feed = _feed(table, config, collective)
@@ -240,10 +241,11 @@ def measure_ranks(table: str, ranks: str) -> dict[str, Any]:
 
 
 def measure_auc(table: str, encoder: str) -> dict[str, Any]:
-    """When validation's AUC came within a hundredth of its best, from the first step on."""
+    """When validation's AUC came within a hundredth of its best, from the first step on; begun as a training begins."""
+    from intent_spark.models.logistic import fit_logistic
     from intent_spark.models.metrics import ScoreHistogram, summary
     from intent_spark.training.feed import Share
-    from intent_spark.training.loop_net import RankData, fit_network, new_network
+    from intent_spark.training.loop_net import RankData, fit_network, new_network, start_from_logistic
 
     config, settings = _config(encoder=encoder), FeedSettings()
     share = _rows(table, "validation", OneRank(), settings, schema()).held()
@@ -256,9 +258,9 @@ def measure_auc(table: str, encoder: str) -> dict[str, Any]:
             return logits
 
     watched = Watched(share.encoded, share.labels, share.weights, share.buckets)
-    trained = fit_network(
-        new_network(schema(), config), RankData(_feed(table, config, OneRank()), watched), config, OneRank()
-    )
+    train, network = _rows(table, "train", OneRank(), settings, schema()).held(), new_network(schema(), config)
+    start_from_logistic(network, fit_logistic(train.labelled(), config.logistic_l2[0]))
+    trained = fit_network(network, RankData(_feed(table, config, OneRank()), watched), config, OneRank())
     epochs = seen[: len(trained.epochs) + 1]
     best = max(auc for _, auc in epochs)
     reached = next(moment for moment, auc in epochs if auc >= 0.99 * best)

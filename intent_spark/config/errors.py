@@ -28,3 +28,7 @@ class ContractError(IntentSparkError):
     """A data contract or a quality gate said no: nothing was written."""
 
     exit_code = EXIT_REFUSED
+
+
+class DivergedError(ContractError):
+    """A training's loss is not finite; it is a sum over all ranks, which agree on it."""

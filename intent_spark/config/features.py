@@ -194,5 +194,5 @@ class FeaturesConfig(Strict):
 
 
 def words(expression: str) -> set[str]:
-    """The words of an expression outside quotes: among them the features that it reads."""
-    return set(re.findall(r"[A-Za-z_]\w*", re.sub(r"'[^']*'", "", expression)))
+    """The words of an expression outside quotes, in lower case as all names are: among them the features it reads."""
+    return set(re.findall(r"[a-z_]\w*", re.sub(r"'[^']*'", "", expression).lower()))

@@ -15,12 +15,12 @@ from intent_spark.config.loading import load_source
 from intent_spark.config.log import step
 from intent_spark.config.source import FORMATS, DimensionMapping, SourceMapping
 from intent_spark.dimensions.contract import ITEMS, USERS
-from intent_spark.dimensions.validity import GONE, dated, merge_versions
+from intent_spark.dimensions.validity import GONE, dated, first_changed_day, merge_versions
 from intent_spark.lakehouse.contract import TableContract
 from intent_spark.lakehouse.files import list_files
 from intent_spark.lakehouse.job import MISSING, STALE, THERE, Job, JobContext, Plan, PlanItem, iso_day
 from intent_spark.lakehouse.job_runs import Outcome
-from intent_spark.lakehouse.lakehouse import Build
+from intent_spark.lakehouse.lakehouse import CHANGED_FROM, Build
 from intent_spark.lakehouse.session import null_on_error
 from intent_spark.lakehouse.versions import undisturbed
 
@@ -109,9 +109,14 @@ class IngestDimension(Job):
         lakehouse, name, snapshot = context.lakehouse, self.contract.name, plan.inputs["snapshot"]
         lakehouse.create(self.contract)
         inputs = {name: lakehouse.version(name)}
-        build = Build(self.name, inputs=inputs, details={"snapshot": snapshot.isoformat()} if snapshot else {})
+        details = {"snapshot": snapshot.isoformat()} if snapshot else {}
         with step(f"{self.name}.merge") as counts:
-            merged = self._merged(context, self._there(context), plan.inputs)
+            there = self._there(context)
+            merged = self._merged(context, there, plan.inputs)
+            # What is made of the dimension is rebuilt from this day on, and not all of it.
+            changed = first_changed_day(there, merged, self.contract.keys[0])
+            details[CHANGED_FROM] = changed.isoformat() if changed else ""
+            build = Build(self.name, inputs=inputs, details=details)
             writer = merged.write.format("delta").mode("overwrite").option("userMetadata", build.to_json())
             undisturbed(context.spark, lakehouse.path(name), lambda: writer.save(lakehouse.path(name)))
             written = lakehouse.read(name)

@@ -51,6 +51,31 @@ def merge_versions(
     return _versions(_with_absences(stated, key, days) if days else unlimited, key, content)
 
 
+def first_changed_day(before: DataFrame, after: DataFrame, key: str) -> date | None:
+    """The first day of which two states of a dimension say different things; None where they say the same.
+
+    Args:
+        before: versions of entities.
+        after: the same after more was learned.
+        key: the entity's column.
+    """
+    old, new = (_spans(rows, key).select(key, "valid_from", F.struct("*").alias(side)) for rows, side in
+                ((before, "old"), (after, "new")))  # fmt: skip
+    pairs = old.join(new, on=[key, "valid_from"], how="full")
+    is_same = F.col("old.text").eqNullSafe(F.col("new.text")) & F.col("old").isNotNull() & F.col("new").isNotNull()
+    ends_differ = F.col("old.end") != F.col("new.end")
+    shorter = F.when(ends_differ, F.least("old.end", "new.end"))
+    day = F.when(is_same, shorter).otherwise(F.col("valid_from"))
+    found: date | None = pairs.agg(F.min(day)).collect()[0][0]
+    return found
+
+
+def _spans(rows: DataFrame, key: str) -> DataFrame:
+    content = [name for name in rows.columns if name not in (key, *VALIDITY_COLUMNS)]
+    end = F.coalesce("valid_to", F.lit(date.max))
+    return rows.select(key, "valid_from", end.alias("end"), F.to_json(F.struct(*content)).alias("text"))
+
+
 def _statements(rows: DataFrame, key: str, content: list[str], arrival: int) -> DataFrame:
     """A row for each day that stated something; ``since`` is from when it is said to hold."""
     said = F.least("valid_from", "said_from").alias("said")

@@ -78,7 +78,7 @@ def _candidate(name: str, histogram: ScoreHistogram, champion: str) -> Candidate
     """The champion is marked as such; what is no baseline, blend or ceiling is a network."""
     note = NOTES.get(name, "network on profile and sequence")
     shown, chosen = (
-        (f"{name} (champion)", "; lowest cross-fitted log loss on validation") if name == champion else (name, "")
+        (f"{name} (champion)", "; chosen on validation, by cross-fitted log loss") if name == champion else (name, "")
     )
     return Candidate(shown, histogram, note + chosen)
 

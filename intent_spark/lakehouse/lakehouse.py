@@ -33,6 +33,10 @@ def table_properties(retention: RetentionSettings) -> dict[str, str]:
     }
 
 
+# Of a dimension's commit: the first day of which it says other things than before, nothing where there is none.
+CHANGED_FROM = "changed_from"
+
+
 @dataclass(frozen=True)
 class Build:
     """What one commit of a table was made from; stored in the commit itself."""
@@ -227,6 +231,13 @@ class Lakehouse:
         nothing = [None] * files.num_rows
         columns = [files[key].to_pylist() if key in files.schema.names else nothing for key in wanted]
         return [dict(zip(wanted, row, strict=True)) for row in zip(*columns, strict=True)]
+
+    def changed_days(self, name: str) -> dict[int, date]:
+        """By each version that changed a dimension the first day of which it says other things since."""
+        told = {version: build.details.get(CHANGED_FROM, date.min.isoformat()) for version, build in self.builds(name)}
+        # A commit that does not say what it changed may have changed everything.
+        told.setdefault(self.rows_version(name), date.min.isoformat())
+        return {version: date.fromisoformat(day) for version, day in told.items() if day}
 
     def as_known_at(self, name: str, day: date, version: int | None = None) -> DataFrame:
         """A dimension's rows as known at the first instant of a day: those that held on the day before.

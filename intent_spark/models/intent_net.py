@@ -55,7 +55,8 @@ def build_network(schema: FeatureSchema, config: ModelConfig) -> keras.Model:
             outputs.append(wide(numeric))
         logit = layers.Add(name="logit", dtype="float32")(outputs) if len(outputs) > 1 else outputs[0]
         if config.churn_weight:
-            churn = layers.Dense(1, name="churn_logit", dtype="float32")(_concatenate([deep, numeric]))
+            both = layers.Concatenate(dtype="float32")([deep, numeric])
+            churn = layers.Dense(1, name="churn_logit", dtype="float32")(both)
             logit = layers.Concatenate(name="heads", dtype="float32")([logit, churn])
         return keras.Model(inputs, logit, name="intent")
 

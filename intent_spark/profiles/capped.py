@@ -8,7 +8,8 @@ from datetime import date
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-DAY = ("user_id", "event_date")
+from intent_spark.profiles.user_days import DAY
+
 PLACE = ("event_time", "event_id")
 PARTS = 16
 

@@ -82,11 +82,12 @@ def feature_columns(features: FeaturesConfig) -> list[Column]:
         for name in feature.columns(window)
     ]  # fmt: skip
     derived = [Column(d.name, "double", d.description, d.unit, role="numeric") for d in features.derived]
-    user = [Column(u.name, _user_type(u.role), u.description, u.unit, role=u.role) for u in features.user]
+    user = [Column(u.name, user_type(u.role), u.description, u.unit, role=u.role) for u in features.user]
     return [*windowed, *derived, *user, *(_sequence_columns() if features.sequence else [])]
 
 
-def _user_type(role: str) -> str:
+def user_type(role: str) -> str:
+    """Spark's type of an attribute of the user."""
     return "double" if role == "numeric" else "string"
 
 
@@ -122,8 +123,8 @@ PROSE = ("description", "owner", "unit")
 
 
 def definition_hash(features: FeaturesConfig) -> str:
-    """Changes when a declaration means something else; not with descriptions, units or owners."""
-    return _hash(_without_prose(features.model_dump(mode="json")))
+    """Changes when a declaration means something else; not with descriptions, units, owners or their order."""
+    return _hash(sorted(feature_hashes(features).items()))
 
 
 def _without_prose(tree: Any) -> Any:
@@ -152,11 +153,14 @@ def _rules(features: FeaturesConfig) -> list[Any]:
 
 
 def feature_hashes(features: FeaturesConfig) -> dict[str, str]:
-    """A hash for each declared feature, by its name, without prose."""
+    """A hash for each declared feature, by its name, without prose; declarations of one name have one together."""
     declared: list[WindowedFeature | DerivedFeature | UserFeature]
     declared = [*features.windowed, *features.derived, *features.user]
-    titles = {id(d): d.title if isinstance(d, WindowedFeature) else d.name for d in declared}
-    hashes = {titles[id(d)]: _hash(_without_prose(d.model_dump(mode="json"))) for d in declared}
+    told: dict[str, list[str]] = {}
+    for one in declared:
+        title = one.title if isinstance(one, WindowedFeature) else one.name
+        told.setdefault(title, []).append(_hash(_without_prose(one.model_dump(mode="json"))))
+    hashes = {title: _hash(sorted(each)) for title, each in told.items()}
     return hashes | {"sequence": sequence_hash(features), "daily_cap, unknown_item": _hash(_rules(features))}
 
 

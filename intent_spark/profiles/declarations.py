@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import (
+    BooleanType,
+    ByteType,
+    DataType,
+    DecimalType,
+    DoubleType,
+    FloatType,
+    IntegerType,
+    LongType,
+    NullType,
+    ShortType,
+)
 
 from intent_spark.config.errors import UsageError
-from intent_spark.config.features import FeaturesConfig
+from intent_spark.config.features import FeaturesConfig, words
 from intent_spark.profiles.contract import feature_columns, states_contract, user_days_contract
 from intent_spark.profiles.partials import all_partials
 
 EVENT_COLUMNS = (
     "event_date date, event_id string, user_id string, event_type string, item_id string, category string, "
-    "price bigint, quantity int, session_id string, event_time timestamp, ingest_time timestamp"
+    "price bigint, quantity int, session_id string, event_time timestamp, ingest_time timestamp, "
+    "batch_id string, source string"
 )
 # The item as it was on the event's day, where a declaration names it.
 ITEM_COLUMNS = "item_brand string, item_title string, item_list_price bigint, item_category string"
@@ -25,24 +38,50 @@ USER_COLUMNS = (
 )
 
 
+CLOCK = {"current_date", "curdate", "current_timestamp", "now", "localtimestamp"}
+NUMBERS = (ByteType, ShortType, IntegerType, LongType, FloatType, DoubleType, DecimalType, BooleanType, NullType)
+WHOLE = (ByteType, ShortType, IntegerType, LongType, NullType)
+# What these make of a value is a whole number; a fraction would be cut off without a word.
+SUMMED = ("sum", "mean", "std", "min", "max", "decayed_sum", "count")
+
+
+@dataclass(frozen=True)
+class Declared:
+    """An expression of a feature, and the types that its values may have; of any type where none is said."""
+
+    feature: str
+    expression: str
+    types: tuple[type[DataType], ...] = ()
+    wanted: str = ""
+
+
 def check_declarations(spark: SparkSession, features: FeaturesConfig) -> None:
     """Analyse every expression without running it.
 
     Raises:
-        UsageError: an expression names an unknown column or cannot be parsed, or two columns get one name.
+        UsageError: an expression names an unknown column, cannot be parsed, is of a type that its aggregate cannot
+            take, or is no function of one row alone; or two columns get one name.
     """
     _check_column_names(features)
     partials = all_partials(features)
     events = spark.createDataFrame([], f"{EVENT_COLUMNS}, {ITEM_COLUMNS}")
-    _check(events, [(p.name, p.expression) for p in partials], "an event")
-    _check(events, [(p.name, p.key) for p in partials if p.key], "an event")
+    values = [
+        Declared(f.title, f.value, WHOLE, f"aggregate {f.aggregate} takes whole numbers")
+        for f in features.windowed if f.value and f.aggregate in SUMMED
+    ]  # fmt: skip
+    _check(events, values, "an event")
+    _check(events, [Declared(p.name, p.expression) for p in partials], "an event")
+    _check(events, [Declared(p.name, p.key) for p in partials if p.key], "an event")
     users = spark.createDataFrame([], USER_COLUMNS)
-    _check(users, ((u.name, u.expression) for u in features.user), "a user")
+    numeric = (NUMBERS, "role numeric takes numbers")
+    _check(users, [Declared(u.name, u.expression, *(numeric if u.role == "numeric" else ())) for u in features.user],
+           "a user")  # fmt: skip
     derived = {feature.name for feature in features.derived}
     known = [c for c in feature_columns(features) if c.name not in derived]
     profile = spark.createDataFrame([], ", ".join(f"`{c.name}` {c.type}" for c in known))
     for level in features.derived_in_levels():
-        _check(profile, [(d.name, d.expression) for d in level], "the other features")
+        told = [Declared(d.name, d.expression, NUMBERS, "derived features are numbers") for d in level]
+        _check(profile, told, "the other features")
         profile = profile.withColumns({d.name: F.expr(d.expression).cast("double") for d in level})
 
 
@@ -57,21 +96,31 @@ def _check_column_names(features: FeaturesConfig) -> None:
             )
 
 
-def _check(frame: DataFrame, expressions: Iterable[tuple[str, str]], over: str) -> None:
-    pairs = list(expressions)
-    try:
-        frame.select(*[F.expr(expression).alias(name) for name, expression in pairs])
-    except PySparkException:
-        name, problem = next(fault for pair in pairs if (fault := _fault(frame, *pair)))
-        raise UsageError(
-            f"features.yaml: feature '{name}': its expression over {over} does not hold: {problem}"
-        ) from None
+def _check(frame: DataFrame, declared: list[Declared], over: str) -> None:
+    """All at once, for analysis takes its time; one by one where something is wrong."""
+    if not declared or _fault(frame, declared) is None:
+        return
+    for one in declared:
+        if (problem := _fault(frame, [one])) is not None:
+            raise UsageError(
+                f"features.yaml: feature '{one.feature}': its expression over {over} does not hold: {problem}"
+            )
 
 
-def _fault(frame: DataFrame, name: str, expression: str) -> tuple[str, str] | None:
+def _fault(frame: DataFrame, declared: list[Declared]) -> str | None:
+    """What is wrong with some expressions, or with one of them; None where nothing is."""
+    names = [f"c{place}" for place in range(len(declared))]
     try:
-        frame.select(F.expr(expression))
+        chosen = frame.select(*[F.expr(d.expression).alias(name) for d, name in zip(declared, names, strict=True)])
+        fields = chosen.schema.fields
     except PySparkException as error:
-        lines = [line for line in (error.getMessage() or str(error)).splitlines() if line.strip()]
-        return name, lines[0]
+        return next(line for line in (error.getMessage() or str(error)).splitlines() if line.strip())
+    for one, field in zip(declared, fields, strict=True):
+        if one.types and not isinstance(field.dataType, one.types):
+            return f"it is of type {field.dataType.simpleString()}, but {one.wanted}; cast or round it."
+    plan = chosen._jdf.queryExecution().analyzed()
+    if plan.nodeName() != "Project" or plan.child().nodeName() == "Window":
+        return "it gathers or multiplies rows; a value is made of one row."
+    if not plan.deterministic() or CLOCK & set().union(*[words(d.expression) for d in declared]):
+        return "it gives another value at another time; equal data must give equal features."
     return None

@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from intent_spark.config.errors import UsageError
-from intent_spark.config.features import FeaturesConfig, WindowedFeature, words
+from intent_spark.config.features import SEQUENCE_NAMES, FeaturesConfig, SequenceSettings, WindowedFeature, words
 from intent_spark.config.loading import load_settings
 from intent_spark.lakehouse.lakehouse import Lakehouse
 from intent_spark.lakehouse.session import spark_session
@@ -27,8 +27,12 @@ from intent_spark.profiles.slots import Slots
 from intent_spark.profiles.spans import DayRange, window_start
 from intent_spark.profiles.state import build_state, find_way
 from intent_spark.profiles.tables import ProfileTables
+from intent_spark.profiles.user_days import reads_items
 
 MOST_EVENTS = 20
+TOLD_TIME = "told/time"
+# Aggregates of which not the newest events are of interest: the oldest, or those of the least or largest value.
+FROM_OLDEST, BY_VALUE = ("first", "days_since_first"), ("min", "max")
 
 
 def preview(
@@ -97,8 +101,9 @@ def explain(user: str, as_of: date | str, warehouse: str = "warehouse") -> pd.Da
     """What a user's features are made of.
 
     Returns one row a feature: ``feature``, ``value``, ``events`` (how many count), ``from`` and ``to`` (the window,
-    half-open), ``behind``: the newest of these events as "time type category price", or the features a derived one
-    is made of.
+    half-open), ``behind``: the first of these events as "time type category price", in the shop's time, or the
+    features a derived one is made of. The newest come first; the oldest, the cheapest or the dearest where the feature
+    is about these.
 
     Raises:
         UsageError: the user has no event before the date.
@@ -111,10 +116,12 @@ def explain(user: str, as_of: date | str, warehouse: str = "warehouse") -> pd.Da
     if values is None:
         raise UsageError(f"user {user} has no event before {day} in warehouse {tables.lakehouse.root}.")
     mine = tables.events(only=(F.col("user_id") == user) & (F.col("event_date") < F.lit(day)))
+    clock = F.date_format(F.from_utc_timestamp("event_time", tables.zone), "yyyy-MM-dd HH:mm:ss")
+    mine = mine.withColumn(TOLD_TIME, clock)
     counted = _counted(mine, features)
     rows = [
-        _windowed(feature, window, name, values, counted[feature.title], day)
-        for feature in features.windowed
+        _windowed(feature, window, name, values, counted[place], day)
+        for place, feature in enumerate(features.windowed)
         for window in feature.windows
         for name in feature.columns(window)
     ]
@@ -123,14 +130,30 @@ def explain(user: str, as_of: date | str, warehouse: str = "warehouse") -> pd.Da
         {"feature": d.name, "value": values[d.name], "behind": sorted(words(d.expression) & known)}
         for d in features.derived
     ]
+    rows += [{"feature": u.name, "value": values[u.name], "behind": [u.expression]} for u in features.user]
+    if features.sequence:
+        rows += _sequence(mine, features.sequence, values, day)
     return pd.DataFrame(rows, columns=["feature", "value", "events", "from", "to", "behind"])
 
 
-def _counted(events: DataFrame, features: FeaturesConfig) -> dict[str, list[Row]]:
-    """For each feature the user's events that count, newest first."""
+def _counted(events: DataFrame, features: FeaturesConfig) -> dict[int, list[Row]]:
+    """For each windowed feature, by its place, the user's events that count; the most telling ones first."""
     flags = [F.expr(_condition(f)).alias(f"counts/{n}") for n, f in enumerate(features.windowed)]
-    rows = events.select("*", *flags).orderBy(F.desc("event_time"), F.desc("event_id")).collect()
-    return {f.title: [row for row in rows if row[f"counts/{n}"]] for n, f in enumerate(features.windowed)}
+    values = [
+        F.expr(str(f.value)).alias(f"value/{n}") for n, f in enumerate(features.windowed) if f.aggregate in BY_VALUE
+    ]
+    rows = events.select("*", *flags, *values).orderBy(F.desc("event_time"), F.desc("event_id")).collect()
+    return {
+        n: _in_order([r for r in rows if r[f"counts/{n}"]], n, f.aggregate) for n, f in enumerate(features.windowed)
+    }
+
+
+def _in_order(newest_first: list[Row], place: int, aggregate: str) -> list[Row]:
+    if aggregate in FROM_OLDEST:
+        return newest_first[::-1]
+    if aggregate in BY_VALUE:
+        return sorted(newest_first, key=lambda row: row[f"value/{place}"], reverse=aggregate == "max")
+    return newest_first
 
 
 def _condition(feature: WindowedFeature) -> str:
@@ -152,8 +175,18 @@ def _windowed(
     }  # fmt: skip
 
 
+def _sequence(events: DataFrame, sequence: SequenceSettings, values: Row, as_of: date) -> list[dict[str, Any]]:
+    """The columns of the last events, each with the same events behind it."""
+    reach = DayRange(window_start(sequence.window_days, as_of), as_of)
+    newest = events.where(reach.sql).orderBy(F.desc("event_time"), F.desc("event_id")).limit(sequence.length)
+    found = newest.collect()
+    behind = [_told(row) for row in found[:MOST_EVENTS]]
+    told = {"events": len(found), "from": reach.start, "to": as_of, "behind": behind}
+    return [{"feature": name, "value": values[name]} | told for name in SEQUENCE_NAMES]
+
+
 def _told(row: Row) -> str:
-    parts = (f"{row['event_time']:%Y-%m-%d %H:%M:%S}", row["event_type"], row["category"], row["price"])
+    parts = (row[TOLD_TIME], row["event_type"], row["category"], row["price"])
     return " ".join(str(part) for part in parts if part is not None)
 
 
@@ -167,6 +200,8 @@ def _tables(warehouse: str, features: FeaturesConfig, instant: datetime | None =
     spark = SparkSession.getActiveSession() or spark_session(load_settings().environment, "notebook")
     lakehouse = Lakehouse(spark, warehouse)
     recorded_shop(lakehouse)
+    if reads_items(features):
+        lakehouse.require("items", "ingest_items")
     names = [name for name in ("events", "users", "items") if lakehouse.exists(name)]
     versions = {name: lakehouse.version(name) for name in names}
     if instant is not None:

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from intent_spark.profiles.slots import DECAY_UNIT, Slot
 from intent_spark.profiles.spans import DayRange, Span, span
-from intent_spark.profiles.user_days import EVENT_FIELDS, entries, kept_hashes
+from intent_spark.profiles.user_days import entries, kept_hashes, last_events
 
 
 @dataclass(frozen=True)
@@ -146,5 +146,4 @@ def _keyed(days: DataFrame, slots: list[Slot], step: Step) -> DataFrame:
 
 def newest_events(events: DataFrame, length: int) -> DataFrame:
     """The last events of each user, newest first; ties break by event_id."""
-    newest = F.max_by(F.struct(*EVENT_FIELDS), F.struct("event_time", "event_id"), length)
-    return events.groupBy("user_id").agg(newest.alias("last_events"))
+    return events.groupBy("user_id").agg(last_events(length))

@@ -23,7 +23,7 @@ from intent_spark.lakehouse.job import (
     positive,
 )
 from intent_spark.lakehouse.job_runs import Outcome
-from intent_spark.lakehouse.lakehouse import Build
+from intent_spark.lakehouse.lakehouse import Build, Lakehouse
 from intent_spark.lakehouse.quality import check_gates
 from intent_spark.lakehouse.shop import data_range, event_rows, touched_days
 from intent_spark.profiles.contract import definition_hash, feature_hashes
@@ -56,6 +56,9 @@ class BuildProfiles(Job):
         parser.add_argument("--start-date", type=iso_day, help="first snapshot date of a half-open range (backfill)")
         parser.add_argument("--end-date", type=iso_day, help="day after the last snapshot date")
         parser.add_argument(
+            "--stale", action="store_true", help="every snapshot that the table holds and that is not up to date"
+        )
+        parser.add_argument(
             "--step-days", type=positive, default=1, help="days between the range's snapshots (default: 1)"
         )
         parser.add_argument(
@@ -75,7 +78,7 @@ class BuildProfiles(Job):
         """The days of user_days and the snapshots that are missing or stale, and how each would be made."""
         features, lakehouse = context.settings.features, context.lakehouse
         check_declarations(context.spark, features)
-        wanted = _wanted_dates(options)
+        wanted = _wanted_dates(lakehouse, options)
         _check_dates(context, wanted)
         check_gates(lakehouse, max(wanted))
         touched = touched_days(lakehouse)
@@ -116,7 +119,8 @@ class BuildProfiles(Job):
         if dates and (dropped := tables.prune_states(kept.keep_states)):
             LOGGER.info("step=build_profiles.prune_states dropped=%d kept=%d", dropped, kept.keep_states)
         measured = dates if kept.statistics else []
-        for as_of in [*measured, *plan.inputs["unmeasured"]]:
+        # Oldest first: each is compared with the one before it.
+        for as_of in sorted({*measured, *plan.inputs["unmeasured"]}):
             with step("build_profiles.statistics", as_of=as_of) as counts:
                 counts.update(write_statistics(tables, as_of))
         for as_of in plan.inputs["late"]:
@@ -125,13 +129,18 @@ class BuildProfiles(Job):
         return Outcome(message, rows_in, rows_out, inputs)
 
 
-def _wanted_dates(options: Namespace) -> list[date]:
-    if options.as_of and (options.start_date or options.end_date):
-        raise UsageError("--as-of names single dates, --start-date and --end-date a range; use one of the two.")
+def _wanted_dates(lakehouse: Lakehouse, options: Namespace) -> list[date]:
+    if sum([bool(options.as_of), bool(options.start_date or options.end_date), options.stale]) > 1:
+        raise UsageError(
+            "--as-of names single dates, --start-date and --end-date a range, --stale all that are there; use one."
+        )
+    if options.stale:
+        lakehouse.require(PROFILES, "build_profiles --as-of DAY")
+        return [date.fromisoformat(day) for day in sorted(lakehouse.partition_sizes(PROFILES))]
     if options.as_of:
         return sorted(set(options.as_of))
     if not (options.start_date and options.end_date):
-        raise UsageError("say which snapshots: --as-of DAY, or --start-date DAY --end-date DAY.")
+        raise UsageError("say which snapshots: --as-of DAY, or --start-date DAY --end-date DAY, or --stale.")
     return day_range(options.start_date, options.end_date, options.step_days)
 
 
@@ -219,12 +228,12 @@ def _build_snapshots(tables: ProfileTables, runs: list[list[Snapshot]], spent: l
 
 def _build_snapshot(tables: ProfileTables, snapshot: Snapshot, spent: list[Cost]) -> int:
     as_of, reads = snapshot.way.as_of, snapshot.reads
-    fields = {"as_of": as_of, "strategy": snapshot.strategy, "reads_rows": reads.rows}
+    fields = {"as_of": as_of, "strategy": snapshot.strategy, "why": snapshot.why, "reads_rows": reads.rows}
     if snapshot.seconds is not None:
         fields["predicted_seconds"] = round(snapshot.seconds, 1)
     with step("build_profiles.profiles", **fields) as counts:
         started = time.monotonic()
-        if snapshot.way.merged or snapshot.way.rolled:
+        if not snapshot.way.is_there:
             tables.write_state(snapshot)
         cost: Cost = {"strategy": snapshot.strategy, "rows": reads.rows, "seconds": time.monotonic() - started}
         counts["rows"] = tables.write_profiles(as_of, [*spent, cost])
@@ -251,7 +260,9 @@ def _swap(tables: ProfileTables, staged: ProfileTables, dates: list[date]) -> No
                     f"{STAGING} {as_of}: {found.get(as_of)} rows and users where the state has {wanted}; "
                     "the profiles were left as they are."
                 )
-        details = {"features": feature_hashes(tables.features)}
+        staged_builds = lakehouse.newest_builds(STAGING)
+        costs = [cost for as_of in dates for cost in staged_builds[as_of.isoformat()].details["costs"]]
+        details = {"features": feature_hashes(tables.features), "costs": costs}
         build = Build(JOB, [d.isoformat() for d in dates], tables.inputs, definition_hash(tables.features), details)
         tables.create()
         lakehouse.replace(built, tables.profiles, "as_of", dates, build)

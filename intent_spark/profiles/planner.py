@@ -15,10 +15,11 @@ from intent_spark.profiles.contract import sequence_hash
 from intent_spark.profiles.direct import adds_up
 from intent_spark.profiles.slots import Slots
 from intent_spark.profiles.spans import BEGINNING
-from intent_spark.profiles.state import Base, Way, find_way
+from intent_spark.profiles.state import Base, Way, find_way, same_slots
 
 Strategy = Literal["auto", "roll", "merge", "direct"]
 BY_DAYS = ("roll", "merge")
+ITEMS_CHANGED = "the items of its days have changed"
 DAYS = "days"  # the name under which the cost of building days is kept
 LAST_RUNS = 5
 
@@ -89,10 +90,16 @@ def _megabytes(size: Size) -> str:
     return f"{size.bytes / 1e6:,.1f} MB"
 
 
+def has_changed(changes: Mapping[int, date], build: Build, dimension: str, end: date) -> bool:
+    """Whether a dimension says other things of days before ``end`` than when something was built of it, if it was."""
+    made_of = build.inputs.get(dimension)
+    return made_of is not None and any(version > made_of and first < end for version, first in changes.items())
+
+
 def judge_states(
-    builds: Mapping[str, Build], features: FeaturesConfig, touched: dict[date, int]
+    builds: Mapping[str, Build], features: FeaturesConfig, touched: dict[date, int], items: Mapping[int, date]
 ) -> tuple[dict[date, Base], dict[date, str]]:
-    """Which states may be rolled from, and why the others may not."""
+    """Which states may be rolled from, and why the others may not; ``items`` tells what changed of them, and when."""
     bases, spoilt = {}, {}
     for partition, build in builds.items():
         day = date.fromisoformat(partition)
@@ -100,6 +107,8 @@ def judge_states(
             spoilt[day] = "its last events were kept under another definition"
         elif build.inputs["events"] < touched_within(touched, BEGINNING, day):
             spoilt[day] = "late events touched its days"
+        elif has_changed(items, build, "items", day):
+            spoilt[day] = ITEMS_CHANGED
         else:
             bases[day] = Base(day, build.details["slots"])
     return bases, spoilt
@@ -124,7 +133,7 @@ def _plan(
     rates: dict[str, float],
 ) -> list[Snapshot]:  # fmt: skip
     slots, bases, expected = Slots(features), dict(holdings.bases), dict(holdings.states)
-    names = {slot.definition: slot.name for slot in slots}
+    names = same_slots(slots)
     snapshots: list[Snapshot] = []
     for as_of in sorted(wanted):
         begun = {day for snapshot in snapshots for day in snapshot.builds}
@@ -163,6 +172,8 @@ class _Ways:
             base = self.bases[max(earlier)]
             same = base.as_of == self.as_of
             rolled = self._by_days(find_way(self.slots, self.as_of, base), "extend" if same else "roll", "")
+            if base.as_of < max((day for day in self.holdings.spoilt if day <= self.as_of), default=base.as_of):
+                rolled = replace(rolled, why=self._why_no_base())
             if same:
                 return rolled
             found = [rolled, *(replace(other, why=f"cheaper than from {base.as_of}") for other in found)]
@@ -224,7 +235,10 @@ def changed_features(before: Mapping[str, str], after: Mapping[str, str]) -> str
         "new": sorted(after.keys() - before.keys()),
         "gone": sorted(before.keys() - after.keys()),
     }
-    return "; ".join(f"{_few(names)} {what}" for what, names in named.items() if names) or "another order"
+    return (
+        "; ".join(f"{_few(names)} {what}" for what, names in named.items() if names)
+        or "another version of this software"
+    )
 
 
 def _few(names: list[str], most: int = 5) -> str:

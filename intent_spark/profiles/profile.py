@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from intent_spark.config.features import FeaturesConfig, UserFeature, Window, WindowedFeature
-from intent_spark.profiles.contract import definition_hash
+from intent_spark.profiles.contract import definition_hash, user_type
 from intent_spark.profiles.slots import DECAY_UNIT, Slot, Slots
 from intent_spark.profiles.state import first_instant
 
@@ -121,15 +121,11 @@ def with_user_features(profile: DataFrame, users: DataFrame | None, features: Fe
     if users is None:
         return profile.withColumns({f.name: _default(f) for f in features.user})
     known = users.withColumn("as_of", F.lit(as_of))
-    told = [F.expr(f.expression).cast(_user_type(f)).alias(f.name) for f in features.user]
+    told = [F.expr(f.expression).cast(user_type(f.role)).alias(f.name) for f in features.user]
     joined = profile.join(known.select("user_id", F.lit(True).alias("is_known"), *told), on="user_id", how="left")
     given = {f.name: F.when(F.col("is_known"), F.col(f.name)).otherwise(_default(f)) for f in features.user}
     return joined.withColumns(given).drop("is_known")
 
 
 def _default(feature: UserFeature) -> Column:
-    return F.lit(feature.default).cast(_user_type(feature))
-
-
-def _user_type(feature: UserFeature) -> str:
-    return "double" if feature.role == "numeric" else "string"
+    return F.lit(feature.default).cast(user_type(feature.role))

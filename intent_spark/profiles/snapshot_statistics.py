@@ -50,9 +50,9 @@ def write_statistics(tables: ProfileTables, as_of: date) -> dict[str, Any]:
     trained = _stored(lakehouse, _training_dates(lakehouse))
     rows = [_row(as_of, name, sketch, before.get(name), trained.get(name)) for name, sketch in sorted(now.items())]
     frame = lakehouse.spark.createDataFrame(rows, PROFILE_STATS.schema()).coalesce(1)
-    # Of the same inputs as the profiles that were measured, whatever this run reads.
-    made_of = lakehouse.newest_builds(tables.profiles.name)[as_of.isoformat()].inputs
-    build = Build(JOB, [as_of.isoformat()], made_of)
+    # Made of what the profiles that were measured are made of, whatever this run reads.
+    measured = lakehouse.newest_builds(tables.profiles.name)[as_of.isoformat()]
+    build = Build(JOB, [as_of.isoformat()], measured.inputs, measured.definition)
     lakehouse.replace(frame, PROFILE_STATS, "as_of", [as_of], build)
     moved = sorted(((row[8], row[1]) for row in rows if row[8] is not None), reverse=True)
     largest = f"{moved[0][1]} {moved[0][0]:.3f}" if moved else "none"

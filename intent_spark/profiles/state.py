@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
@@ -40,6 +40,13 @@ class Way:
     carried: tuple[Slot, ...]
     rolled: tuple[Slot, ...]
     merged: tuple[Slot, ...]
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the base already is what is wanted, each slot under its name."""
+        if self.base is None or self.base.as_of != self.as_of or self.merged:
+            return False
+        return all(self.base.columns[slot.definition] == slot.name for slot in self.carried)
 
     def read(self, sequence_days: int | None) -> list[DayRange]:
         """The ranges of days that are read, last events included."""
@@ -181,6 +188,6 @@ def _last_events(sequence: SequenceSettings, way: Way, time_zone: str) -> str:
     return f"slice({joined}, 1, {sequence.length})"
 
 
-def same_slots(slots: Sequence[Slot]) -> dict[str, str]:
+def same_slots(slots: Iterable[Slot]) -> dict[str, str]:
     """The columns of a state by their slots' definitions, as a base is described."""
     return {slot.definition: slot.name for slot in slots}

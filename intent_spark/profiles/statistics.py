@@ -26,6 +26,8 @@ LOG_GAMMA = math.log((1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR))
 # Logarithms of doubles lie within ±36,000 bins: shifted by this they are positive, and the sign can tell the value's.
 SHIFT = 1 << 20
 NULL = "null"
+# Values of a categorical feature beyond those that are kept.
+OTHERS = "others"
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 # Values of a categorical feature that one task keeps, the most frequent ones.
 MOST_VALUES = 10_000
@@ -103,10 +105,18 @@ class _Counting:
         for batch in batches:
             for name, array in zip(batch.schema.names, batch.columns, strict=True):
                 counts.setdefault(name, Counter()).update(_count(array, name in self.words))
-        kept = [(name, *pair) for name, counter in counts.items() for pair in counter.most_common(MOST_VALUES)]
+        kept = [(name, *pair) for name, counter in counts.items() for pair in _frequent(counter).items()]
         if kept:
             columns = [list(column) for column in zip(*kept, strict=True)]
             yield pa.RecordBatch.from_arrays([pa.array(c) for c in columns], names=["feature", "bin", "n"])
+
+
+def _frequent(counter: Counter[str]) -> dict[str, int]:
+    """The most frequent bins, and all the others as one: nobody is lost."""
+    kept = dict(counter.most_common(MOST_VALUES))
+    kept |= {NULL: counter[NULL]} if NULL in counter else {}
+    rest = counter.total() - sum(kept.values())
+    return kept | ({OTHERS: rest} if rest else {})
 
 
 def _count(array: pa.Array, as_they_are: bool) -> dict[str, int]:
@@ -122,8 +132,8 @@ def _count(array: pa.Array, as_they_are: bool) -> dict[str, int]:
 def statistics(sketch: Sketch) -> Statistics:
     """What a sketch says of a feature; values closer than a bin count as one."""
     users = sum(sketch.values())
-    named = {key: n for key, n in sketch.items() if key != NULL}
-    numbers = sorted((int(key), n) for key, n in named.items() if not key.startswith("="))
+    named = {key: n for key, n in sketch.items() if key not in (NULL, OTHERS)}
+    numbers = _numbers(sketch)
     words = sorted(((n, key[1:]) for key, n in named.items() if key.startswith("=")), reverse=True)
     top = [(word, n) for n, word in words[:TOP]]
     top = top or [(_label(i), n) for n, i in sorted(((n, i) for i, n in numbers), reverse=True)[:TOP]]
@@ -131,6 +141,11 @@ def statistics(sketch: Sketch) -> Statistics:
     return Statistics(
         users, share(sketch.get(NULL, 0)), share(sketch.get("0", 0)), len(named), _quantiles(numbers), top
     )
+
+
+def _numbers(sketch: Sketch) -> list[tuple[int, int]]:
+    """The bins of numbers with their counts, in order."""
+    return sorted((int(key), n) for key, n in sketch.items() if key not in (NULL, OTHERS) and key[0] != "=")
 
 
 def _quantiles(numbers: list[tuple[int, int]]) -> list[float]:
@@ -147,7 +162,7 @@ def histogram(sketch: Sketch) -> list[tuple[str, float]]:
     What lies above the 99th of a hundred counts into the last bar, so that a long tail does not flatten the rest.
     """
     known = sum(n for key, n in sketch.items() if key != NULL)
-    numbers = sorted((int(key), n) for key, n in sketch.items() if key != NULL and not key.startswith("="))
+    numbers = _numbers(sketch)
     if not numbers:
         return [(word, n / known) for word, n in statistics(sketch).top]
     quantiles = _quantiles(numbers)
@@ -188,7 +203,7 @@ def _groups(sketch: Sketch) -> dict[str, int] | list[int]:
     words = sorted(((n, key) for key, n in sketch.items() if key.startswith("=")), reverse=True)
     if words:
         return {key: place for place, (_, key) in enumerate(words[: 2 * GROUPS])}
-    numbers = sorted((int(key), n) for key, n in sketch.items() if key not in (NULL, "0"))
+    numbers = [(index, n) for index, n in _numbers(sketch) if index]
     if not numbers:
         return []
     ends = np.cumsum([n for _, n in numbers])
@@ -210,4 +225,4 @@ def _place(key: str, groups: dict[str, int] | list[int]) -> int:
         return 0 if key == NULL else 1
     if isinstance(groups, dict):
         return 2 + groups.get(key, len(groups))
-    return 2 + int(np.searchsorted(groups, int(key)))
+    return 2 + (len(groups) if key == OTHERS else int(np.searchsorted(groups, int(key))))

@@ -28,7 +28,7 @@ from intent_spark.profiles.fold import Days, StoredDays
 from intent_spark.profiles.planner import Holdings, Size, Snapshot, judge_states
 from intent_spark.profiles.profile import profiles_of
 from intent_spark.profiles.slots import Slots
-from intent_spark.profiles.state import build_state
+from intent_spark.profiles.state import build_state, same_slots
 from intent_spark.profiles.user_days import reads_items, user_days, with_items, without_known_item
 
 JOB = "build_profiles"
@@ -97,7 +97,7 @@ class ProfileTables:
         )
         state = build_state(self.days(snapshot), self.features, way, self.zone, base)
         details = {
-            "slots": {s.definition: s.name for s in Slots(self.features)},
+            "slots": same_slots(Slots(self.features)),
             "sequence": sequence_hash(self.features),
         }
         build = Build(JOB, [way.as_of.isoformat()], self.inputs, details=details)
@@ -148,9 +148,14 @@ def holdings(
     builds = {
         day: b for day, b in lakehouse.newest_builds("profile_states").items() if date.fromisoformat(day) in states
     }
-    bases, spoilt = judge_states(builds, features, touched)
+    bases, spoilt = judge_states(builds, features, touched, item_changes(lakehouse, features))
     events = event_rows(lakehouse)
     return Holdings(touched, _by_day(lakehouse, "user_days"), events, frozenset(unbuilt), states, bases, spoilt)
+
+
+def item_changes(lakehouse: Lakehouse, features: FeaturesConfig) -> dict[int, date]:
+    """By version of ``items`` the first day that it changed; nothing where no declaration reads them."""
+    return lakehouse.changed_days("items") if reads_items(features) and lakehouse.exists("items") else {}
 
 
 def _by_day(lakehouse: Lakehouse, table: str) -> dict[date, Size]:

@@ -8,7 +8,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from intent_spark.config.features import FeaturesConfig, ItemColumn
+from intent_spark.config.features import FeaturesConfig, ItemColumn, words
 from intent_spark.profiles.partials import Partial, all_partials
 
 EVENT_FIELDS = ("event_time", "event_id", "event_type", "category", "item_id", "price")
@@ -47,7 +47,7 @@ def days_of(events: DataFrame, partials: Sequence[Partial], length: int) -> Data
 
 def reads_items(features: FeaturesConfig) -> bool:
     """Whether a declaration names a column of the item."""
-    return any(column in f"{p.expression} {p.key}" for p in all_partials(features) for column in ITEM_COLUMNS.values())
+    return any(words(f"{p.expression} {p.key}") & set(ITEM_COLUMNS.values()) for p in all_partials(features))
 
 
 def with_items(events: DataFrame, items: DataFrame, unknown: Mapping[ItemColumn, str | int] | None = None) -> DataFrame:

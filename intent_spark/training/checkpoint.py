@@ -99,6 +99,22 @@ class NoKeeper:
         """Nothing."""
 
 
+@dataclass(frozen=True)
+class Named:
+    """A keeper's own place for one of several trainings of one network."""
+
+    keeper: Keeper
+    prefix: str
+
+    def restore(self, name: str) -> Snapshot | None:
+        """The last one kept under the prefix."""
+        return self.keeper.restore(self.prefix + name)
+
+    def offer(self, name: str, make: Callable[[], Snapshot], updates: int, epoch_ended: bool) -> None:
+        """Keep it under the prefix."""
+        self.keeper.offer(self.prefix + name, make, updates, epoch_ended)
+
+
 class Checkpoints:
     """Snapshots as files ``<folder>/<network>/<updates>.npz``, of which the last few stay."""
 

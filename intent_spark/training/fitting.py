@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from intent_spark.config.errors import ContractError, UsageError
 from intent_spark.config.model import ALL, BASELINES, BLEND, ModelConfig, in_order
@@ -135,6 +136,21 @@ def _lacks(name: str, schema: FeatureSchema) -> str:
     if name == "gbdt" and not schema.inputs:
         return "the examples have no numeric or categorical feature"
     return ""
+
+
+def customers(data: FitData, chosen: npt.NDArray[np.bool_] | None = None) -> float:
+    """The weight of this rank's training rows, or of some of them, whose user has bought before."""
+    bought = is_customer(data.train.encoded, data.schema)
+    return float(data.train.weights @ (bought if chosen is None else bought * chosen))
+
+
+def without_impossible(names: list[str], data: FitData) -> tuple[list[str], dict[str, str]]:
+    """Of all candidates those that the rows allow, and why the others are left out; none of those asked for by name."""
+    if data.config.candidates != ALL or "bgnbd" not in names:
+        return names, {}
+    if data.collective.sum(np.array([customers(data)]))[0] > 0:
+        return names, {}
+    return [name for name in names if name != "bgnbd"], {"bgnbd": "no user of the training split has bought before"}
 
 
 def fit_candidate(name: str, data: FitData) -> Fitted:

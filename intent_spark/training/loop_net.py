@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from intent_spark.config.errors import ContractError
+from intent_spark.config.errors import DivergedError
 from intent_spark.config.log import LOGGER, Progress
 from intent_spark.config.model import ModelConfig
 from intent_spark.models.directory import Weights
@@ -135,7 +135,7 @@ def fit_network(
     ``best_epoch`` is 0 where no epoch improves on the weights that the network came with.
 
     Raises:
-        ContractError: a loss is not finite.
+        DivergedError: a loss is not finite.
     """
     training = _Training(network, data, config, collective, keeper or NoKeeper())
     state = training.begin()
@@ -156,7 +156,8 @@ class _Training:
     ) -> None:
         self._network, self._data, self._config, self._collective = network, data, config, collective
         self._optimizer, self._keeper = new_optimizer(network, config), keeper
-        self._rate = config.learning_rate
+        # Not the configured one: what a snapshot restores is the rate of its last step.
+        self._rate: float | None = None
         self._step = TrainStep(network, self._optimizer, collective, config)
         self._heads, self._head_count = traced_heads(network), network.output.shape[-1]
         self._variables = [v.value for v in (*network.variables, *self._optimizer.variables)]
@@ -244,7 +245,7 @@ class _Training:
 
 def _check_and_log(epoch: Epoch, config: ModelConfig, collective: Collective) -> None:
     if not np.isfinite([epoch.train_loss, epoch.validation_loss]).all():
-        raise ContractError(
+        raise DivergedError(
             f"Training diverged in epoch {epoch.epoch} (train loss {epoch.train_loss}, validation loss "
             f"{epoch.validation_loss}): lower model.learning_rate from {config.learning_rate}."
         )

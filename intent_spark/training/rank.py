@@ -21,7 +21,7 @@ from intent_spark.training.checkpoint import CHECKPOINTS, Checkpoints, Keeper
 from intent_spark.training.churn import churn_head
 from intent_spark.training.collective import Collective, HorovodRanks, OneRank
 from intent_spark.training.feed import ExampleTable, SplitRows
-from intent_spark.training.fitting import FitData, Fitted, fit_candidate
+from intent_spark.training.fitting import FitData, Fitted, fit_candidate, without_impossible
 from intent_spark.training.gate import against_champion
 from intent_spark.training.refit import refit
 from intent_spark.training.selection import Selection, select
@@ -67,15 +67,16 @@ def train_rank(task: RankTask, collective: Collective, keeper: Keeper) -> None:
         counts |= {"train_rows": train.rows, "validation_rows": validation.rows, "in_memory": train.whole}
     data = FitData(task.schema, task.config, task.horizon_days, train, validation, collective, task.feed, keeper)
     trials: list[dict[str, Any]] = []
+    names, left_out = without_impossible(task.candidates, data)
     if task.tuning:
-        config, trials = tune(task.candidates, data, task.tuning)
+        config, trials = tune(names, data, task.tuning)
         data = replace(data, config=config)
     fitted: dict[str, Fitted] = {}
-    for name in task.candidates:
+    for name in names:
         if name != BLEND:
             with step(f"train_intent.{name}", rank=collective.rank):
                 fitted[name] = fit_candidate(name, data)
-    learnt = {"config": data.config.model_dump(), "study": trials}
+    learnt = {"config": data.config.model_dump(), "study": trials, "left_out": left_out}
     _choose(task, table, data, fitted, learnt)
 
 
@@ -106,7 +107,8 @@ def _write(fitted: dict[str, Fitted], chosen: Selection, learnt: dict[str, Any],
     if chosen.blend:
         files[BLEND] = {BLEND_FILE: chosen.blend.to_json()}
     for name, own in files.items():
-        (scratch / FILES / name).mkdir(parents=True)
+        # An elastic training's first writer may have died here.
+        (scratch / FILES / name).mkdir(parents=True, exist_ok=True)
         for file, content in own.items():
             (scratch / FILES / name / file).write_bytes(content)
     result = {
@@ -116,7 +118,9 @@ def _write(fitted: dict[str, Fitted], chosen: Selection, learnt: dict[str, Any],
         "histories": {name: candidate.history for name, candidate in fitted.items()},
         "best_epochs": {name: c.found.epochs for name, c in fitted.items() if c.found.epochs is not None},
     }
-    (scratch / RESULT).write_text(json.dumps(result | learnt), encoding="utf-8")
+    unfinished = scratch / f".{RESULT}"
+    unfinished.write_text(json.dumps(result | learnt), encoding="utf-8")
+    unfinished.replace(scratch / RESULT)
 
 
 def _report(error: BaseException, scratch: Path) -> None:

@@ -10,16 +10,16 @@ for halves, the calibrations of the first fit stay.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from intent_spark.config.log import step
 from intent_spark.models.logistic import FloatArray
-from intent_spark.training.checkpoint import NoKeeper
+from intent_spark.training.checkpoint import Named
 from intent_spark.training.feed import ExampleTable, SplitRows
-from intent_spark.training.fitting import FitData, Fitted, fit_candidate
+from intent_spark.training.fitting import FitData, Fitted, customers, fit_candidate
 from intent_spark.training.selection import Selection, recalibrated
 from intent_spark.training.stream import rank_rows
 
@@ -44,13 +44,12 @@ def refit(
         rows = rank_rows(source, data.feed, collective)
         counts["rows"] = rows.rows
     known = {name: candidate.found for name, candidate in first.items()}
-    # What a checkpoint of this encoder keeps is the first fit's.
-    everything = replace(data, training=rows, keeper=NoKeeper(), found=known)
+    everything = replace(data, training=rows, keeper=Named(data.keeper, "refit-"), found=known)
     refitted: dict[str, Fitted] = {}
     for name, candidate in first.items():
         with step(f"train_intent.refit_{name}", rank=rank):
             refitted[name] = replace(fit_candidate(name, everything), history=candidate.history)
-    if not _can_be_halved(everything):
+    if not _can_be_halved(everything, first):
         return refitted, chosen
     with step("train_intent.refit_calibration", rank=rank):
         logits = _cross_fitted(list(first), everything, source)
@@ -58,14 +57,16 @@ def refit(
     return refitted, final
 
 
-def _can_be_halved(data: FitData) -> bool:
-    """Whether each half of the users has both kinds of label, to be fitted on and to be judged."""
+def _can_be_halved(data: FitData, names: Collection[str]) -> bool:
+    """Whether each half of the users has both kinds of label, to be fitted on and judged, and customers if needed."""
     counts = [
         float((share.labels[share.buckets % 2 == half] == kind).sum())
         for share in (data.training, data.validation)
         for half in HALVES
         for kind in (0, 1)
     ]
+    if "bgnbd" in names:
+        counts += [customers(data, data.train.buckets % 2 == half) for half in HALVES]
     return bool(data.collective.sum(np.array(counts)).min() > 0)
 
 
@@ -75,7 +76,8 @@ def _cross_fitted(names: list[str], data: FitData, source: SplitRows) -> dict[st
     collective = data.collective
     for half in HALVES:
         fewer = source.half_of(half, collective.rank, collective.size, collective.sum)
-        part = replace(data, training=rank_rows(fewer, data.feed, collective))
+        keeper = Named(data.keeper, f"half-{half}-")
+        part = replace(data, training=rank_rows(fewer, data.feed, collective), keeper=keeper)
         others = data.validation.buckets % 2 != half
         for name in names:
             judged[name][others] = fit_candidate(name, part).validation_logits[others]

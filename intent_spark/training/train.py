@@ -42,6 +42,8 @@ PACKAGES = (
     "scipy",
     "pyarrow",
     "deltalake",
+    "pandas",
+    "pyspark",
 )
 
 
@@ -162,10 +164,12 @@ def _trained_model(scratch: Path, result: Mapping[str, Any], task: RankTask, man
             history=result["histories"].get(name, []),
         )
         for name in task.candidates
+        if name not in result["left_out"]
     }
     # A tuned model and its manifest hold what was found: it can be trained again without a study.
     config = ModelConfig.model_validate(result["config"])
     known = manifest | {"best_epochs": result["best_epochs"], "config": result["config"]}
+    known |= {"left_out": manifest["left_out"] | result["left_out"]}
     churn = ChurnHead.from_tree(result["churn"]) if result["churn"] else None
     return TrainedModel(task.schema, config, candidates, result["champion"], known, result["study"], churn)
 

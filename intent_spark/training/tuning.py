@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from intent_spark.config.errors import ContractError
+from intent_spark.config.errors import ContractError, DivergedError
 from intent_spark.config.log import LOGGER, step
 from intent_spark.config.model import BLEND, ModelConfig, SearchRange, encoder_names
 from intent_spark.models.directory import CROSS_FITTED
@@ -26,6 +26,8 @@ from intent_spark.training.selection import select
 
 # Trials before any is given up, and epochs of a trial before it may be.
 STARTUP_TRIALS, STARTUP_EPOCHS = 4, 1
+# How a trial ended, as Optuna keeps it with the trial.
+ENDED = "ended"
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,7 @@ class _Trials:
             chosen = select(logits, data.validation, trial.config, BLEND in self._names, collective)
         except GivenUpError:
             return {"state": "pruned", "loss": None}
-        except ContractError as error:
-            # Ranks agree on it: a loss that diverged is a sum over all.
+        except DivergedError as error:
             LOGGER.info('step=train_intent.trial failed="%s"', error)
             return {"state": "failed", "loss": None}
         loss = chosen.metrics[chosen.champion][CROSS_FITTED]["log_loss"]
@@ -126,7 +127,6 @@ class _Study:
             storage=JournalStorage(JournalFileBackend(self.tuning.journal)),
             study_name=self.tuning.study,
             load_if_exists=True,
-            sampler=optuna.samplers.TPESampler(seed=self.config.seed),
             pruner=optuna.pruners.MedianPruner(STARTUP_TRIALS, n_warmup_steps=STARTUP_EPOCHS),
         )
         states = optuna.trial.TrialState
@@ -134,18 +134,27 @@ class _Study:
         for left in self._study.get_trials(deepcopy=False, states=(states.RUNNING,)):
             # Its process was killed.
             self._study.tell(left.number, state=states.FAIL)
-        if not self._study.trials:
+        waiting = self._study.get_trials(deepcopy=False, states=(states.WAITING,))
+        if not self._ended() and not waiting:
             # What is configured is tried first: the study can only end with something better.
             self._study.enqueue_trial({key: getattr(self.config, key) for key in self.config.search})
 
     def ask(self) -> dict[str, Any] | None:
         """The next trial's number and values; None where there are as many as wanted."""
-        done = [trial for trial in self._study.trials if trial.state.is_finished()]
-        if len(done) >= self.tuning.trials:
+        from optuna.samplers import TPESampler
+
+        ended = len(self._ended())
+        if ended >= self.tuning.trials:
             return None
+        # A draw depends on how many trials have ended, not on how often the study was interrupted.
+        self._study.sampler = TPESampler(seed=self.config.seed + ended)
         ranges = {key: _distribution(of, getattr(self.config, key)) for key, of in self.config.search.items()}
         self.trial = self._study.ask(ranges)
         return {"number": self.trial.number, "values": dict(self.trial.params)}
+
+    def _ended(self) -> list[Any]:
+        """The trials that came to an end of their own; not those whose process was killed."""
+        return [trial for trial in self._study.trials if ENDED in trial.user_attrs]
 
     def is_hopeless(self, epoch: int, loss: float) -> bool:
         """Whether the trial lies behind after this epoch."""
@@ -154,15 +163,15 @@ class _Study:
 
     def tell(self, found: dict[str, Any]) -> None:
         """How the trial ended."""
+        self.trial.set_user_attr(ENDED, found["state"])
         self._study.tell(self.trial, found["loss"], state=self._states[found["state"]])
 
     def told(self) -> dict[str, Any]:
         """The best values and all trials."""
-        ended = [one for one in self._study.trials if one.state.is_finished()]
         trials = [
             {"trial": one.number, "state": one.state.name.lower(), "loss": one.value if one.values else None}
             | one.params
-            for one in ended
+            for one in self._ended()
         ]
         known = [row for row in trials if row["state"] == "complete"]
         return {"best": self._study.best_params if known else {}, "trials": trials}

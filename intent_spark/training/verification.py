@@ -109,8 +109,16 @@ def _request(manifest: Mapping[str, Any], request: TrainingRequest, folder: Path
             "the manifest's configuration does not fit this version of the code: run the version that it names "
             f"({manifest['lineage']['code_version']})."
         ) from error
+    feed, horovod = request.settings.feed, request.settings.horovod
+    settings = request.settings.model_copy(
+        update={
+            "feed": feed.model_copy(update={"memory_mb": manifest.get("memory_mb", feed.memory_mb)}),
+            "horovod": horovod.model_copy(update={"fp16": manifest.get("fp16", horovod.fp16)}),
+        }
+    )
     return replace(
         request,
+        settings=settings,
         version=manifest["examples"]["version"],
         models_dir=folder,
         config=config,

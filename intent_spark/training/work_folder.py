@@ -8,7 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,8 @@ def work_folder(models_dir: Path, key: str) -> Iterator[Path]:
         UsageError: the same training is running.
     """
     folder = models_dir / f"{PREFIX}{key}"
+    _forget_abandoned(models_dir, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _forget_abandoned(models_dir)
     with (folder / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -72,8 +72,11 @@ def _keep_or_remove(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _forget_abandoned(models_dir: Path) -> None:
-    """Remove what nobody came back for."""
+def _forget_abandoned(models_dir: Path, own: Path) -> None:
+    """Remove what nobody came back for and nobody works in."""
     for folder in models_dir.glob(f"{PREFIX}*"):
-        if time.time() - folder.stat().st_mtime > ABANDONED_DAYS * 86400:
+        if folder == own or time.time() - folder.stat().st_mtime <= ABANDONED_DAYS * 86400:
+            continue
+        with suppress(BlockingIOError), (folder / LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from intent_spark.dimensions.validity import dated, merge_versions
+from intent_spark.dimensions.validity import dated, first_changed_day, merge_versions
 
 ARRIVING = "user_id string, valid_from date, tier int, city string"
 WITH_GONE = (
@@ -42,6 +42,19 @@ def arriving(spark: SparkSession, *rows: tuple[Any, ...]) -> DataFrame:
 def versions(frame: DataFrame) -> set[tuple[Any, ...]]:
     """User, from, to and content of each version."""
     return {tuple(row) for row in frame.select("user_id", "valid_from", "valid_to", "tier", "city").collect()}
+
+
+def test_the_first_day_of_which_something_else_is_known(spark: SparkSession) -> None:
+    before = merge_versions(nothing(spark), arriving(spark, ("a", day(1), 1, "x"), ("b", day(2), 2, "y")), "user_id")
+
+    def changed(*rows: tuple[Any, ...]) -> date | None:
+        return first_changed_day(before, merge_versions(before, arriving(spark, *rows), "user_id"), "user_id")
+
+    assert changed(("a", day(7), 1, "x")) is None, "the same once more"
+    assert changed(("a", day(7), 1, "z"), ("b", day(9), 3, "y")) == day(7)
+    assert changed(("c", day(5), 1, "x")) == day(5)
+    assert changed(("a", day(1), 4, "x")) == day(1), "a correction"
+    assert first_changed_day(nothing(spark), before, "user_id") == day(1)
 
 
 def test_versions_follow_each_other_without_gap_or_repeat(spark: SparkSession) -> None:

@@ -13,16 +13,17 @@ import pytest
 from pyspark.sql import SparkSession
 
 from intent_spark.config.errors import UsageError
-from intent_spark.config.features import FeaturesConfig
+from intent_spark.config.features import FeaturesConfig, words
 from intent_spark.config.loading import load_settings
 from intent_spark.config.settings import Settings
-from intent_spark.dimensions.contract import USERS
+from intent_spark.dimensions.contract import ITEMS, USERS
+from intent_spark.events.contract import EVENTS as EVENTS_CONTRACT
 from intent_spark.lakehouse.job import Job, JobContext, Plan, execute
 from intent_spark.lakehouse.job_runs import Outcome
-from intent_spark.lakehouse.lakehouse import Lakehouse
+from intent_spark.lakehouse.lakehouse import CHANGED_FROM, Build, Lakehouse
 from intent_spark.pipeline.options import build_parser
 from intent_spark.profiles.contract import feature_columns
-from intent_spark.profiles.declarations import check_declarations
+from intent_spark.profiles.declarations import EVENT_COLUMNS, check_declarations
 from intent_spark.profiles.job import BuildProfiles
 from tests.profiles.frames import add_events, at, day, derived, files_by_partition, small_features, windowed
 from tests.profiles.naive_oracle import Event, Shop
@@ -126,6 +127,7 @@ def test_life_of_a_warehouse(spark: SparkSession, tmp_path: Path) -> None:
 
     _statistics(context, wanted)
     _late_event(context, wanted, before)
+    _all_that_is_stale(context)
     _other_definition(context, features, wanted)
 
 
@@ -165,6 +167,14 @@ def _late_event(context: JobContext, wanted: tuple[str, ...], before: dict[str, 
     assert {what for what, state in found.items() if state != "there"} == {"profiles 2026-03-05"}
 
 
+def _all_that_is_stale(context: JobContext) -> None:
+    """Whoever does not know which snapshots an event touched asks for all."""
+    assert [item.what for item in plan(context, "--stale").todo] == ["profiles 2026-03-05"]
+    run(BuildProfiles(), context, "--stale")
+    assert plan(context, "--stale").todo == []
+    assert ("cid", "2026-03-05") in ages(context.lakehouse)
+
+
 def _other_definition(context: JobContext, features: FeaturesConfig, wanted: tuple[str, ...]) -> None:
     """A derived feature makes snapshots stale, a windowed one days too; both can be built over what is there."""
     lakehouse = context.lakehouse
@@ -187,6 +197,9 @@ def _other_definition(context: JobContext, features: FeaturesConfig, wanted: tup
     )
     assert {tuple(row) for row in rows} == {("ann", 9.0, 0), ("bob", 9.0, 0), ("cid", 3.0, 1)}
     assert set(states(plan(changed, "--as-of", "2026-03-05")).values()) == {"there"}
+    noted = replace(changed, settings=load_settings().model_copy(update={"features": most}))
+    todo = [item.what for item in plan(noted, "--as-of", "2026-03-05").todo]
+    assert todo == ["profile_stats 2026-03-05"], "what was measured was another definition's"
     roles = {field.name: field.metadata.get("role") for field in lakehouse.read("profiles").schema.fields}
     assert (roles["views_lifetime"], roles["tripled"], roles["user_id"]) == ("numeric", "numeric", None)
 
@@ -227,7 +240,9 @@ def test_a_date_without_data(small_context: JobContext, as_of: str) -> None:
     [
         ((), "say which snapshots: --as-of DAY, or --start-date DAY --end-date DAY"),
         (("--start-date", "2026-03-02"), "say which snapshots"),
-        (("--as-of", "2026-03-02", "--end-date", "2026-03-04"), "use one of the two"),
+        (("--as-of", "2026-03-02", "--end-date", "2026-03-04"), "all that are there; use one"),
+        (("--as-of", "2026-03-02", "--stale"), "all that are there; use one"),
+        (("--stale",), "has no table 'profiles'; run build_profiles --as-of DAY first"),
         (("--start-date", "2026-03-04", "--end-date", "2026-03-02"), "is not before --end-date"),
         (
             ("--start-date", "2026-03-02", "--end-date", "2026-03-04", "--step-days", "0"),
@@ -272,6 +287,22 @@ def test_no_events(spark: SparkSession, tmp_path: Path) -> None:
          r"^features.yaml: feature 'x_by_colour': its expression over an event .*colour"),
         (lambda: small_features(user=[{**age_feature()[0], "expression": "height"}]),
          r"^features.yaml: feature 'age': its expression over a user .*height"),
+        (lambda: small_features(windowed=[windowed("x", "sum", [1], value="price * 0.9")], derived=[]),
+         r"^features.yaml: feature 'x': .* of type decimal.*, but aggregate sum takes whole numbers; cast or round it"),
+        (lambda: small_features(windowed=[windowed("x", "max", [1], value="category")], derived=[]),
+         r"^features.yaml: feature 'x': .* of type string, but aggregate max takes whole numbers"),
+        (lambda: small_features(windowed=[windowed("x", "sum", [1], value="sum(price)")], derived=[]),
+         r"^features.yaml: feature 'x': .*a value is made of one row"),
+        (lambda: small_features(windowed=[windowed("x", "count", [1], filter="rand() > 0.5")], derived=[]),
+         r"^features.yaml: feature 'x': .*another value at another time"),
+        (lambda: small_features(derived=[derived("y", "sum(n_7d)")]),
+         r"^features.yaml: feature 'y': .*a value is made of one row"),
+        (lambda: small_features(derived=[derived("y", "datediff(current_date(), date'2026-01-01')")]),
+         r"^features.yaml: feature 'y': .*another value at another time"),
+        (lambda: small_features(derived=[derived("y", "cast(n_7d as string)")]),
+         r"^features.yaml: feature 'y': .* of type string, but derived features are numbers"),
+        (lambda: small_features(user=[{**age_feature()[0], "expression": "gender"}]),
+         r"^features.yaml: feature 'age': .* of type string, but role numeric takes numbers"),
     ],
 )  # fmt: skip
 def test_expressions_are_checked_before_work(
@@ -280,6 +311,15 @@ def test_expressions_are_checked_before_work(
     with pytest.raises(UsageError, match=sentence) as caught:
         check_declarations(spark, make())
     assert "\n" not in str(caught.value)
+
+
+def test_expressions_may_name_every_column_of_an_event() -> None:
+    declared = {pair.strip() for pair in EVENT_COLUMNS.split(",")}
+    assert declared == {f"{column.name} {column.type}" for column in EVENTS_CONTRACT.columns}
+
+
+def test_names_are_found_whatever_their_case() -> None:
+    assert words("Price * `Quantity` + f('X')") == {"price", "quantity", "f"}
 
 
 def test_shipped_declarations_hold(spark: SparkSession) -> None:
@@ -381,3 +421,61 @@ def test_an_added_feature_extends_the_states(merged: JobContext, tmp_path: Path)
     fewer = small_features(windowed=declared[:-1])
     narrower = replace(wider, settings=merged.settings.model_copy(update={"features": fewer}))
     assert {i.state for i in plan(narrower, "--as-of", "2026-03-20").items if "user_days" in i.what} == {"there"}
+
+
+def test_a_removed_feature_leaves_the_others_as_they_were(merged: JobContext, tmp_path: Path) -> None:
+    """Two features share a partial, which has the name of the first: without it days and states name it otherwise."""
+    warehouse = tmp_path / "warehouse"
+    shutil.copytree(merged.lakehouse.root, warehouse)
+    kept = [w.model_dump() for w in small_features().windowed if w.name != "spend"]
+    fewer, lakehouse = small_features(windowed=kept), Lakehouse(merged.spark, str(warehouse))
+    context = replace(merged, lakehouse=lakehouse, settings=merged.settings.model_copy(update={"features": fewer}))
+    names = [column.name for column in feature_columns(fewer)]
+    before = {(r["as_of"], r["user_id"]): [r[n] for n in names] for r in profile_rows(merged.lakehouse)}
+    run(BuildProfiles(), context, *RANGE)
+    after = {(r["as_of"], r["user_id"]): [r[n] for n in names] for r in profile_rows(lakehouse)}
+    assert after == before
+    assert sum(row[names.index("spend_mean_lifetime")] is not None for row in after.values()) > 9
+
+
+def test_a_shop_that_declares_no_windows(spark: SparkSession, tmp_path: Path) -> None:
+    context = JobContext(
+        quiet_settings(few_features(windowed=[])), spark, Lakehouse(spark, str(tmp_path / "warehouse"))
+    )
+    add_events(context.lakehouse, shop_events(), "b1")
+    assert run(BuildProfiles(), context, "--as-of", "2026-03-05").rows_out == 2
+    assert [row["seq_item"] for row in profile_rows(context.lakehouse)] == [["i"] * 3] * 2
+
+
+def add_items(lakehouse: Lakehouse, brands: dict[str, str], changed_from: str) -> None:
+    """Item i under another brand from each of some days on, as ingest_items leaves it."""
+    lakehouse.create(ITEMS)
+    days = [day(text) for text in brands] + [None]
+    rows = [
+        ("i", begin, end, [begin], None, "c", brand, 1, "t", None)
+        for begin, end, brand in zip(days, days[1:], brands.values(), strict=False)
+    ]
+    build = Build("ingest_items", details={CHANGED_FROM: changed_from})
+    writer = lakehouse.spark.createDataFrame(rows, ITEMS.schema()).coalesce(1).write.format("delta").mode("overwrite")
+    writer.option("userMetadata", build.to_json()).save(lakehouse.path("items"))
+
+
+def test_changed_items_make_stale_what_they_touch(spark: SparkSession, tmp_path: Path) -> None:
+    """Days and snapshots from the change on, and no others; what is rebuilt is as if built from nothing."""
+    features = few_features(windowed=[windowed("seen", "count", [2, 7], by="item_brand")], user=[])
+    context = JobContext(quiet_settings(features), spark, Lakehouse(spark, str(tmp_path / "warehouse")))
+    lakehouse = context.lakehouse
+    add_events(lakehouse, shop_events(), "b1")
+    add_items(lakehouse, {"2026-01-01": "old"}, "2026-01-01")
+    wanted = ("--as-of", "2026-03-02", "--as-of", "2026-03-05", *BY_DAYS)
+    run(BuildProfiles(), context, *wanted)
+    add_items(lakehouse, {"2026-01-01": "old", "2026-03-02": "new"}, "2026-03-02")
+    found = {item.what: item for item in plan(context, *wanted).items}
+    assert {what for what, item in found.items() if item.state == "stale"} == {
+        "user_days 2026-03-02", "user_days 2026-03-04", "profiles 2026-03-05",
+    }  # fmt: skip
+    assert "not from 2026-03-05: the items of its days have changed" in found["profiles 2026-03-05"].why
+    run(BuildProfiles(), context, *wanted)
+    assert plan(context, *wanted).todo == []
+    last = [row["seen_7d_by_item_brand"] for row in profile_rows(lakehouse) if row["as_of"] == day("2026-03-05")]
+    assert last == [{"old": 1, "new": 2}] * 2

@@ -35,7 +35,7 @@ EVENTS = [
 @pytest.fixture(scope="module")
 def warehouse(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     lakehouse = Lakehouse(spark, str(tmp_path_factory.mktemp("explain") / "warehouse"))
-    add_events(lakehouse, EVENTS, "b1")
+    add_events(lakehouse, EVENTS, "b1", "Asia/Shanghai")
     yield lakehouse.root
 
 
@@ -80,10 +80,15 @@ def test_explain_shows_the_events_behind_each_value(warehouse: str) -> None:
         "2026-03-03",
         "2026-03-04",
     )
-    assert spent["behind"] == ["2026-03-03 13:00:00 purchase hats 250"]
+    assert spent["behind"] == ["2026-03-03 21:00:00 purchase hats 250"]
     assert found.loc["view_count_lifetime", "behind"] == [
-        "2026-03-03 12:00:00 view hats 250", "2026-03-01 12:00:00 view shoes 100",
+        "2026-03-03 20:00:00 view hats 250", "2026-03-01 20:00:00 view shoes 100",
     ]  # fmt: skip
+    assert found.loc["days_since_first_event", "behind"][0] == "2026-03-01 20:00:00 view shoes 100"
+    assert found.loc["view_price_min_7d", "behind"][0] == "2026-03-01 20:00:00 view shoes 100"
+    assert found.loc["view_price_max_7d", "behind"][0] == "2026-03-03 20:00:00 view hats 250"
+    assert (found.loc["seq_item", "events"], found.loc["seq_item", "value"]) == (3, ["i1", "i2", "i2"])
+    assert found.loc["age", "behind"] == ["age"]
     assert found.loc["purchase_per_view_7d", "behind"] == ["purchase_count_7d", "view_count_7d"]
     counted = found[found.index.str.contains(r"_count_(?:\d+d|lifetime)$")]
     assert (counted["value"] == counted["events"]).all(), "a count is the number of events behind it"

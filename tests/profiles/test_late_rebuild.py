@@ -11,6 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from intent_spark.config.loading import load_settings
 from intent_spark.lakehouse.job import JobContext
 from intent_spark.lakehouse.lakehouse import Lakehouse
 from intent_spark.profiles import known_at
@@ -20,7 +21,9 @@ from tests.profiles import test_against_oracle
 from tests.profiles.frames import add_events, at
 from tests.profiles.naive_oracle import Event, naive_profiles, ratio
 from tests.profiles.test_against_oracle import (
+    CASES,
     LONDON,
+    SEED,
     SWITCHES,
     Population,
     checked,
@@ -64,22 +67,26 @@ def wanted(events: list[Event], context: JobContext, as_of: date) -> dict[str, d
     return found
 
 
-def test_late_parts_and_random_chunks_end_exact(
-    spark: SparkSession,
-    population: Population,
-    tmp_path: Path,
+@pytest.mark.parametrize("seed", range(SEED, SEED + max(CASES // 500, 1)))
+def test_late_parts_and_random_chunks_are_exact(
+    spark: SparkSession, population: Population, tmp_path: Path, seed: int
 ) -> None:
     """Days and snapshots are rebuilt as events come in; what was known at an instant stays rebuildable."""
-    rng, events = random.Random(17), population.events[AS_OF]
+    rng, events = random.Random(seed), population.events[AS_OF]
     lakehouse = Lakehouse(spark, str(tmp_path / "warehouse"))
     context = JobContext(quiet_settings(population.features), spark, lakehouse)
-    known: list[Any] = []
-    for number, part in enumerate(arrivals(events, rng)):
+    parts, here = arrivals(events, rng), []
+    for number, part in enumerate(parts):
+        here += part
         add_events(lakehouse, part, f"b{number}", LONDON, learned=at(f"2026-04-0{number + 1}"))
-        run(BuildProfiles(), context, *chunk(rng))
-        known.append(known_at(AS_OF, at("2026-04-01", "18:00:00"), lakehouse.root).orderBy("user_id").collect())
-    first, *later = known
-    assert first and all(rows == first for rows in later), "what came in later moved what was known before"
+        words = chunk(rng)
+        run(BuildProfiles(), context, *words)
+        for as_of in (day for day in DATES if day.isoformat() in words):
+            checked(built(lakehouse, context, as_of), wanted(here, context, as_of), here)
+        known = known_at(AS_OF, at("2026-04-01", "18:00:00"), lakehouse.root).collect()
+        shipped = naive_profiles(parts[0], load_settings().features, AS_OF, LONDON)
+        checked({row["user_id"]: row.asDict() for row in known}, shipped, parts[0])
+    run(BuildProfiles(), context, "--stale")
     run(BuildProfiles(), context, *[word for day in DATES for word in ("--as-of", day.isoformat())])
     for as_of in DATES:
         checked(built(lakehouse, context, as_of), wanted(events, context, as_of), events)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -32,11 +33,12 @@ def state(events: int, sequence: str | None = None) -> Build:
 
 
 def holdings(
-    states: dict[date, Build], rows_a_day: int = 1000, touched: int = 3, unbuilt: Iterable[date] = ()
-) -> Holdings:
+    states: dict[date, Build], rows_a_day: int = 1000, touched: int = 3, unbuilt: Iterable[date] = (),
+    items: dict[int, date] | None = None,
+) -> Holdings:  # fmt: skip
     days = EVERY_DAY
     versions = dict.fromkeys(days, touched)
-    bases, spoilt = judge_states({d.isoformat(): b for d, b in states.items()}, FEATURES, versions)
+    bases, spoilt = judge_states({d.isoformat(): b for d, b in states.items()}, FEATURES, versions, items or {})
     sizes = {d: Size(rows_a_day, 10 * rows_a_day) for d in days}
     events = dict.fromkeys(days, 3 * rows_a_day)
     known = dict.fromkeys(states, Size(5000, 50_000))
@@ -140,5 +142,20 @@ def test_the_last_runs_tell_the_rate() -> None:
 def test_changed_declarations_are_named() -> None:
     before, after = {"a": "1", "b": "1", "c": "1"}, {"a": "1", "b": "2", "d": "1"}
     assert changed_features(before, after) == "b changed; d new; c gone"
-    assert changed_features(before, before) == "another order"
+    assert changed_features(before, before) == "another version of this software"
     assert changed_features({}, dict.fromkeys("abcdefg", "1")) == "a, b, c, d, e and 2 more new"
+
+
+def test_changed_items_spoil_the_states_after_them_and_older_ones_serve() -> None:
+    """A state that knew the change, or lies before it, or read no items, is not concerned."""
+    older, yesterday = AS_OF - timedelta(days=9), AS_OF - timedelta(days=1)
+    made_of = {"events": 3, "items": 4}
+    states = {day: replace(state(3), inputs=made_of) for day in (older, yesterday)}
+    [found] = plan_snapshots([AS_OF], FEATURES, holdings(states, items={5: older}), "roll", {})
+    assert found.way.base is not None and found.way.base.as_of == older
+    assert found.why == f"not from {yesterday}: the items of its days have changed"
+    for changes in ({4: older}, {5: AS_OF}):
+        [found] = plan_snapshots([AS_OF], FEATURES, holdings(states, items=changes), "roll", {})
+        assert found.way.base is not None and found.way.base.as_of == yesterday
+    [found] = plan_snapshots([AS_OF], FEATURES, holdings({yesterday: state(3)}, items={5: older}), "roll", {})
+    assert found.way.base is not None and found.way.base.as_of == yesterday

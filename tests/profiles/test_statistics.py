@@ -14,7 +14,9 @@ from pyspark.sql import SparkSession
 from intent_spark.lakehouse.contract import Column
 from intent_spark.profiles.statistics import (
     NULL,
+    OTHERS,
     QUANTILES,
+    _frequent,
     added,
     bins,
     histogram,
@@ -49,6 +51,17 @@ def test_a_bin_stands_for_its_values(value: float) -> None:
 def test_sketches_of_parts_add_up_to_that_of_the_whole() -> None:
     values = [float(n * n - 50) for n in range(40)]
     assert added([sketch_of(values[:13]), sketch_of(values[13:])]) == sketch_of(values)
+
+
+def test_rare_values_and_nulls_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is lost where a task meets more values than it keeps."""
+    monkeypatch.setattr("intent_spark.profiles.statistics.MOST_VALUES", 2)
+    counted = _frequent(Counter({"=a": 5, "=b": 4, "=c": 2, "=d": 1, NULL: 1}))
+    assert counted == {"=a": 5, "=b": 4, OTHERS: 3, NULL: 1}
+    told = statistics(counted)
+    assert (told.users, told.null_share, told.top) == (13, 1 / 13, [("a", 5), ("b", 4)])
+    assert population_stability(counted, counted) == 0
+    assert dict(histogram(counted)) == {"a": 5 / 12, "b": 4 / 12}
 
 
 def test_stability_index() -> None:

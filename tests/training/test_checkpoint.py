@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from dataclasses import replace
@@ -92,7 +93,9 @@ class Interrupted:
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("changes", [{"accumulate_steps": 3}, {"warmup_steps": 9, "embedding_dropout": 0.2}])
+@pytest.mark.parametrize(
+    "changes", [{"accumulate_steps": 3}, {"warmup_steps": 9, "embedding_dropout": 0.2}, {"warmup_steps": 3}]
+)
 def test_going_on_within_an_epoch_is_as_if_never_interrupted(changes: dict[str, object]) -> None:
     settings = config(max_epochs=2, **changes)
     data = RankData(memory_feed(share(500), SCHEMA, settings), share(100, seed=2))
@@ -143,14 +146,18 @@ def test_the_work_folder_keeps_checkpoints_of_a_failure_and_nothing_else(tmp_pat
 
 
 def test_what_nobody_came_back_for_is_removed(tmp_path: Path) -> None:
-    old, young = tmp_path / ".training-old", tmp_path / ".training-young"
-    for folder in (old, young):
-        folder.mkdir()
+    folders = old, young, own, busy = [tmp_path / f".training-{name}" for name in ("old", "young", "own", "busy")]
+    for folder in folders:
+        (folder / "checkpoints").mkdir(parents=True)
     long_ago = time.time() - 15 * 86400
-    os.utime(old, (long_ago, long_ago))
-    with work_folder(tmp_path, "new"):
-        assert not old.exists()
-        assert young.exists()
+    with (busy / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for folder in (old, own, busy):
+            os.utime(folder, (long_ago, long_ago))
+        with work_folder(tmp_path, "own"):
+            assert not old.exists()
+            assert young.exists() and busy.exists()
+            assert (own / "checkpoints").exists(), "who comes back late goes on"
 
 
 def test_learning_rates() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from intent_spark.config.training import FeedSettings
 from intent_spark.models.gbdt import trees_of
 from intent_spark.models.logistic import LogisticModel, fit_logistic
 from intent_spark.models.schema import FeatureSchema, NumericFeature
+from intent_spark.training.checkpoint import NoKeeper
 from intent_spark.training.collective import OneRank
 from intent_spark.training.feed import ExampleTable, Share, SplitRows, Splits
 from intent_spark.training.fitting import FitData, Fitted, fit_candidate
@@ -155,6 +157,41 @@ def test_a_study_goes_on_and_its_best_is_taken(table: ExampleTable, tmp_path: Pa
     best = min(trials, key=lambda row: row["loss"])
     assert (found.gbdt_leaves, found.calibration) == (best["gbdt_leaves"], best["calibration"])
     assert run(4) == (found, trials)
+    assert tune([*NAMES, "blend"], data, Tuning(4, str(tmp_path / "b.journal"), "b"))[1] == trials, "uninterrupted"
+
+
+def test_a_trial_that_was_killed_does_not_count(table: ExampleTable, tmp_path: Path) -> None:
+    """Killed in its first trial, a study begins with what is configured again."""
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "a.journal")))
+    optuna.create_study(storage=storage, study_name="a").ask()
+    data = fit_data(table, OneRank(), search={"gbdt_leaves": {"low": 2, "high": 20}})
+    _, trials = tune(NAMES, data, Tuning(2, str(tmp_path / "a.journal"), "a"))
+    assert [row["state"] for row in trials] == ["complete", "complete"]
+    assert trials[0]["gbdt_leaves"] == data.config.gbdt_leaves
+
+
+def test_a_refit_keeps_each_of_its_fits_in_its_own_place(table: ExampleTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is killed in it goes on in it: no fit takes another's snapshots for its own."""
+    places: list[str] = []
+
+    class Listening(NoKeeper):
+        def restore(self, name: str) -> None:
+            places.append(name)
+
+    def listened(name: str, data: FitData) -> Fitted:
+        data.keeper.restore(name)
+        return fit_candidate(name, data)
+
+    data = replace(fit_data(table, OneRank()), keeper=Listening())
+    first = {name: fit_candidate(name, data) for name in NAMES}
+    chosen = select({n: f.validation_logits for n, f in first.items()}, data.validation, data.config, True, OneRank())
+    monkeypatch.setattr("intent_spark.training.refit.fit_candidate", listened)
+    refit(first, chosen, data, table)
+    assert places == [f"{stage}-{name}" for stage in ("refit", "refit-half-0", "refit-half-1") for name in NAMES]
 
 
 def test_ranks_try_the_same(table: ExampleTable, tmp_path: Path) -> None:
