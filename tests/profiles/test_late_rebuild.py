@@ -83,9 +83,9 @@ def test_late_parts_and_random_chunks_are_exact(
         run(BuildProfiles(), context, *words)
         for as_of in (day for day in DATES if day.isoformat() in words):
             checked(built(lakehouse, context, as_of), wanted(here, context, as_of), here)
-        known = known_at(AS_OF, at("2026-04-01", "18:00:00"), lakehouse.root).collect()
-        shipped = naive_profiles(parts[0], load_settings().features, AS_OF, LONDON)
-        checked({row["user_id"]: row.asDict() for row in known}, shipped, parts[0])
+    known = known_at(AS_OF, at("2026-04-01", "18:00:00"), lakehouse.root).collect()
+    shipped = naive_profiles(parts[0], load_settings().features, AS_OF, LONDON)
+    checked({row["user_id"]: row.asDict() for row in known}, shipped, parts[0])
     run(BuildProfiles(), context, "--stale")
     run(BuildProfiles(), context, *[word for day in DATES for word in ("--as-of", day.isoformat())])
     for as_of in DATES:
