@@ -30,5 +30,5 @@ class ContractError(IntentSparkError):
     exit_code = EXIT_REFUSED
 
 
-class DivergedError(ContractError):
-    """A training's loss is not finite; it is a sum over all ranks, which agree on it."""
+class UntrainableError(ContractError):
+    """Nothing can be learnt with this configuration: a sum over all ranks, which agree on it, says so."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from intent_spark.config.errors import DivergedError
+from intent_spark.config.errors import UntrainableError
 from intent_spark.config.log import LOGGER, Progress
 from intent_spark.config.model import ModelConfig
 from intent_spark.models.directory import Weights
@@ -135,7 +135,7 @@ def fit_network(
     ``best_epoch`` is 0 where no epoch improves on the weights that the network came with.
 
     Raises:
-        DivergedError: a loss is not finite.
+        UntrainableError: a loss is not finite.
     """
     training = _Training(network, data, config, collective, keeper or NoKeeper())
     state = training.begin()
@@ -245,7 +245,7 @@ class _Training:
 
 def _check_and_log(epoch: Epoch, config: ModelConfig, collective: Collective) -> None:
     if not np.isfinite([epoch.train_loss, epoch.validation_loss]).all():
-        raise DivergedError(
+        raise UntrainableError(
             f"Training diverged in epoch {epoch.epoch} (train loss {epoch.train_loss}, validation loss "
             f"{epoch.validation_loss}): lower model.learning_rate from {config.learning_rate}."
         )

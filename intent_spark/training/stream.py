@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from intent_spark.config.errors import ContractError
+from intent_spark.config.errors import UntrainableError
 from intent_spark.config.model import ModelConfig
 from intent_spark.config.training import FeedSettings
 from intent_spark.models.encode import Array, Batch
@@ -224,13 +224,13 @@ def train_feed(rows: RankRows, config: ModelConfig, settings: FeedSettings, coll
     """The feed of this rank's rows, without the negatives that ``negative_rate`` leaves out.
 
     Raises:
-        ContractError: no negative is left to train on.
+        UntrainableError: no negative is left to train on.
     """
     if config.negative_rate < 1:
         place = collective.rank, collective.size, collective.sum
         fewer, negatives = rows.source.kept(lambda labels, first: kept_rows(labels, first, config), *place)
         if not negatives:
-            raise ContractError(
+            raise UntrainableError(
                 f"No negative of the {rows.total} training examples is kept: raise model.negative_rate from "
                 f"{config.negative_rate}."
             )

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from intent_spark.config.errors import ContractError, DivergedError
+from intent_spark.config.errors import ContractError, UntrainableError
 from intent_spark.config.log import LOGGER, step
 from intent_spark.config.model import BLEND, ModelConfig, SearchRange, encoder_names
 from intent_spark.models.directory import CROSS_FITTED
@@ -81,7 +81,7 @@ class _Trials:
             chosen = select(logits, data.validation, trial.config, BLEND in self._names, collective)
         except GivenUpError:
             return {"state": "pruned", "loss": None}
-        except DivergedError as error:
+        except UntrainableError as error:
             LOGGER.info('step=train_intent.trial failed="%s"', error)
             return {"state": "failed", "loss": None}
         loss = chosen.metrics[chosen.champion][CROSS_FITTED]["log_loss"]
