@@ -59,8 +59,7 @@ def first_changed_day(before: DataFrame, after: DataFrame, key: str) -> date | N
         after: the same after more was learned.
         key: the entity's column.
     """
-    old, new = (_spans(rows, key).select(key, "valid_from", F.struct("*").alias(side)) for rows, side in
-                ((before, "old"), (after, "new")))  # fmt: skip
+    old, new = _spans(before, key, "old"), _spans(after, key, "new")
     pairs = old.join(new, on=[key, "valid_from"], how="full")
     is_same = F.col("old.text").eqNullSafe(F.col("new.text")) & F.col("old").isNotNull() & F.col("new").isNotNull()
     ends_differ = F.col("old.end") != F.col("new.end")
@@ -70,10 +69,12 @@ def first_changed_day(before: DataFrame, after: DataFrame, key: str) -> date | N
     return found
 
 
-def _spans(rows: DataFrame, key: str) -> DataFrame:
+def _spans(rows: DataFrame, key: str, side: str) -> DataFrame:
+    """Of each version its key and beginning, and as one struct its end and what it says."""
     content = [name for name in rows.columns if name not in (key, *VALIDITY_COLUMNS)]
     end = F.coalesce("valid_to", F.lit(date.max))
-    return rows.select(key, "valid_from", end.alias("end"), F.to_json(F.struct(*content)).alias("text"))
+    said = F.struct(end.alias("end"), F.to_json(F.struct(*content)).alias("text"))
+    return rows.select(key, "valid_from", said.alias(side))
 
 
 def _statements(rows: DataFrame, key: str, content: list[str], arrival: int) -> DataFrame:

@@ -162,7 +162,7 @@ def data_rows(raw: DataFrame, mapping: SourceMapping) -> DataFrame:
 
 
 def numbered_files(rows: DataFrame, files: Sequence[RawFile]) -> DataFrame:
-    """The rows with a number for ``_file``, in the order of the paths: half of what a row weighs is its file's path."""
+    """The rows with a number for ``_file``, in the order of the paths: rows that are shuffled need not carry a path."""
     return _exchanged(rows, files, "_path", "_number")
 
 

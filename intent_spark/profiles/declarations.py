@@ -119,7 +119,7 @@ def _fault(frame: DataFrame, declared: list[Declared]) -> str | None:
         if one.types and not isinstance(field.dataType, one.types):
             return f"it is of type {field.dataType.simpleString()}, but {one.wanted}; cast or round it."
     plan = chosen._jdf.queryExecution().analyzed()
-    if plan.nodeName() != "Project" or plan.child().nodeName() == "Window":
+    if plan.nodeName() != "Project" or plan.child().nodeName() in ("Window", "Generate"):
         return "it gathers or multiplies rows; a value is made of one row."
     if not plan.deterministic() or CLOCK & set().union(*[words(d.expression) for d in declared]):
         return "it gives another value at another time; equal data must give equal features."

@@ -86,6 +86,7 @@ def statistics_items(context: JobContext, dates: list[date]) -> dict[date, PlanI
     items = {}
     for as_of in dates:
         key, what = as_of.isoformat(), f"profile_stats {as_of}"
-        made_of = [(b.inputs, b.definition) for b in (builds.get(key), profiles[key]) if b]
-        items[as_of] = PlanItem(what, THERE if made_of[:1] * 2 == made_of else MISSING)
+        found, measured = builds.get(key), profiles[key]
+        is_of_it = found and (found.inputs, found.definition) == (measured.inputs, measured.definition)
+        items[as_of] = PlanItem(what, THERE if is_of_it else MISSING)
     return items

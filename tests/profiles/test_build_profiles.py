@@ -297,6 +297,8 @@ def test_no_events(spark: SparkSession, tmp_path: Path) -> None:
          r"^features.yaml: feature 'x': .*another value at another time"),
         (lambda: small_features(derived=[derived("y", "sum(n_7d)")]),
          r"^features.yaml: feature 'y': .*a value is made of one row"),
+        (lambda: small_features(derived=[derived("y", "explode(array(n_7d, n_1d))")]),
+         r"^features.yaml: feature 'y': .*a value is made of one row"),
         (lambda: small_features(derived=[derived("y", "datediff(current_date(), date'2026-01-01')")]),
          r"^features.yaml: feature 'y': .*another value at another time"),
         (lambda: small_features(derived=[derived("y", "cast(n_7d as string)")]),
