@@ -228,7 +228,8 @@ def _build_snapshots(tables: ProfileTables, runs: list[list[Snapshot]], spent: l
 
 def _build_snapshot(tables: ProfileTables, snapshot: Snapshot, spent: list[Cost]) -> int:
     as_of, reads = snapshot.way.as_of, snapshot.reads
-    fields = {"as_of": as_of, "strategy": snapshot.strategy, "why": snapshot.why, "reads_rows": reads.rows}
+    fields = {"as_of": as_of, "strategy": snapshot.strategy, "reads_rows": reads.rows}
+    fields |= {"why": snapshot.why} if snapshot.why else {}
     if snapshot.seconds is not None:
         fields["predicted_seconds"] = round(snapshot.seconds, 1)
     with step("build_profiles.profiles", **fields) as counts:
