@@ -14,7 +14,7 @@ from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from benchmarks.quality import Runs, show
+from benchmarks.quality import Outcome, show, together
 from intent_spark.config.loading import load_settings
 from intent_spark.lakehouse.session import spark_session
 from intent_spark.models.predictor import Predictor
@@ -27,6 +27,7 @@ NUMERIC = (
     "ProductRelated_Duration", "BounceRates", "ExitRates", "PageValues", "SpecialDay",
 )  # fmt: skip
 FROM_TRANSACTIONS = "PageValues"
+SPLIT_SEED = 7  # of the sessions: one split for all seeds of the models, so that intervals are of its sessions
 
 
 def measure(data: Path, seeds: list[int], folder: Path) -> None:
@@ -39,15 +40,16 @@ def measure(data: Path, seeds: list[int], folder: Path) -> None:
     for title, left_out in (("", ()), (f" without {FROM_TRANSACTIONS}", (FROM_TRANSACTIONS,))):
         numeric = [name for name in NUMERIC if name not in left_out]
         place = folder / f"online_shoppers{len(numeric)}"
-        shown = [_run(spark, sessions, numeric, seed, place / str(seed)) for seed in seeds]
-        show(f"online_shoppers{title}", _joined(shown))
+        examples = _examples(sessions, numeric).coalesce(1).sortWithinPartitions("user_id")
+        examples.write.format("delta").mode("overwrite").save(str(place / "examples"))
+        show(f"online_shoppers{title}", together([_run(spark, place, seed) for seed in seeds]))
     spark.stop()
 
 
-def _examples(sessions: DataFrame, numeric: list[str], seed: int) -> DataFrame:
-    """Each session at random in train (60 %), validation (10 %) or test (30 %), by a hash of its place and the seed."""
+def _examples(sessions: DataFrame, numeric: list[str]) -> DataFrame:
+    """Each session at random in train (60 %), validation (10 %) or test (30 %), by a hash of its place."""
     numbered = sessions.rdd.zipWithIndex().map(lambda pair: (*pair[0], pair[1])).toDF([*sessions.columns, "place"])
-    part = F.pmod(F.xxhash64("place", F.lit(seed)), F.lit(10))
+    part = F.pmod(F.xxhash64("place", F.lit(SPLIT_SEED)), F.lit(10))
     split = F.when(part < 6, "train").when(part < 7, "validation").otherwise("test")
     known = [F.col(n).cast("double").alias(n, metadata={"role": "numeric"}) for n in numeric]
     known += [F.col(n).cast("string").alias(n, metadata={"role": "categorical"}) for n in CATEGORICAL]
@@ -56,22 +58,14 @@ def _examples(sessions: DataFrame, numeric: list[str], seed: int) -> DataFrame:
     return numbered.select(user, outcome, F.lit(1.0).alias("weight"), split.alias("split"), *known)
 
 
-def _run(spark: SparkSession, sessions: DataFrame, numeric: list[str], seed: int, place: Path) -> Runs:
-    """One seed's model and what it says of its own test sessions."""
-    examples = _examples(sessions, numeric, seed).coalesce(1).sortWithinPartitions("user_id")
-    examples.write.format("delta").mode("overwrite").save(str(place / "examples"))
+def _run(spark: SparkSession, place: Path, seed: int) -> Outcome:
+    """One seed's model and what it says of the test sessions."""
     version = DeltaTable(str(place / "examples")).version()
     config = load_settings().model.model_copy(update={"seed": seed})
-    request = TrainingRequest(str(place / "examples"), version, place / "models", config, horizon_days=1, ranks=1)
+    request = TrainingRequest(
+        str(place / "examples"), version, place / f"models-{seed}", config, horizon_days=1, ranks=1
+    )
     trained = train(spark, request)
     test = DeltaTable(str(place / "examples"), version=version).to_pyarrow_table(filters=[("split", "=", "test")])
     predicted = Predictor(trained.model_dir).predict(test).candidates
-    labels = np.asarray(test["label"].to_numpy(), np.float64)
-    return Runs(labels, {name: [scores] for name, scores in predicted.items()}, [trained.model.champion])
-
-
-def _joined(runs: list[Runs]) -> Runs:
-    """Each seed has another test split: one long table of sessions, scored by the model that had not seen them."""
-    names = [name for name in runs[0].scores if all(name in run.scores for run in runs)]
-    scores = {name: [np.concatenate([run.scores[name][0] for run in runs])] for name in names}
-    return Runs(np.concatenate([r.labels for r in runs]), scores, [r.champions[0] for r in runs])
+    return np.asarray(test["label"].to_numpy(), np.float64), predicted, trained.model.champion

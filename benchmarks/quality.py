@@ -30,6 +30,8 @@ FIGURES = ("auc", "pr_auc", "log_loss", "calibration_error")
 # Made anew for each seed; everything else is the same for all of them.
 OF_A_MODEL = ("models", "scores", "outcomes", "evaluations", "report")
 FloatArray = npt.NDArray[np.float64]
+# Labels of the test rows, each candidate's scores, the champion's name.
+Outcome = tuple[FloatArray, dict[str, FloatArray], str]
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def _measure(source: Source, options: argparse.Namespace, folder: Path) -> None:
         _submit("run_pipeline", *words, "--warehouse", str(warehouse), *settings)
         runs.append(_outcomes(warehouse))
         ceiling = _ceiling(warehouse) if truth else None
-    show(source.name, _together(runs), ceiling)
+    show(source.name, together(runs), ceiling)
 
 
 def _raw(source: Source, options: argparse.Namespace, folder: Path) -> Path | None:
@@ -174,7 +176,7 @@ def _submit(job: str, *words: str) -> None:
         raise SystemExit(f"{' '.join(command)} ended with exit code {done.returncode}:\n{done.stdout[-3000:]}")
 
 
-def _outcomes(warehouse: Path) -> tuple[FloatArray, dict[str, FloatArray], str]:
+def _outcomes(warehouse: Path) -> Outcome:
     """Labels, each candidate's scores, and the champion's name; users in the order of their ids."""
     table = DeltaTable(str(warehouse / "outcomes")).to_pyarrow_table(columns=["user_id", "label", "candidates"])
     table = table.sort_by("user_id")
@@ -192,7 +194,8 @@ def _ceiling(warehouse: Path) -> float | None:
     return float(rows[0]["auc"]) if rows else None
 
 
-def _together(runs: list[tuple[FloatArray, dict[str, FloatArray], str]]) -> Runs:
+def together(runs: list[Outcome]) -> Runs:
+    """The outcomes of several seeds' models on the same test rows."""
     names = [name for name in runs[0][1] if all(name in scores for _, scores, _ in runs)]
     scores = {name: [one[1][name] for one in runs] for name in names}
     return Runs(runs[0][0], scores, [champion for _, _, champion in runs])

@@ -34,9 +34,10 @@ def count_days(events: DataFrame, source: str, gates: GateSettings, zone: str) -
     most = [F.max("events").alias("most_events"), F.max("rows").alias("top_user_events")]
     per_day = users.groupBy("event_date").agg(*summed, *most).collect()
     # Zones differ by quarters of an hour: only as many times, and not those of all events, are asked for their hour.
-    quarter = F.floor(F.unix_seconds("event_time") / QUARTER).alias("quarter")
+    seconds = F.unix_seconds("event_time")
+    quarter = (seconds - F.pmod(seconds, F.lit(QUARTER))).alias("quarter")
     quarters = events.where(mine).groupBy("event_date", quarter).agg(F.count("*").alias("events"))
-    begins = F.timestamp_seconds(F.col("quarter") * QUARTER)
+    begins = F.timestamp_seconds("quarter")
     hour = F.hour(F.from_utc_timestamp(begins, zone)).alias("hour")
     hours = quarters.groupBy("event_date", hour).agg(F.sum("events").alias("events")).collect()
     by_hour = {(row["event_date"], row["hour"]): row["events"] for row in hours}

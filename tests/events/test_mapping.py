@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from intent_spark.config.errors import ContractError
 from intent_spark.config.loading import load_settings
 from intent_spark.config.source import MoneyField, SourceMapping, TimeField
-from intent_spark.events.mapping import map_events, minor_units, time_column
+from intent_spark.events.mapping import in_range, map_events, minor_units, time_column
 
 COLUMNS = ["id", "who", "what", "item", "quantity", "price", "currency", "at"]
 GOOD = {
@@ -163,7 +163,7 @@ def test_hashed_ids_depend_on_the_declared_columns_and_their_borders(
 def read_times(spark: SparkSession, field: TimeField, *texts: str) -> list[str | None]:
     frame = spark.createDataFrame([(n, text) for n, text in enumerate(texts)], "n int, t string")
     # As text: Python would show timestamps in the machine's own zone.
-    return [row[0] for row in frame.select(time_column(field).cast("string")).collect()]
+    return [row[0] for row in frame.select(in_range(time_column(field)).cast("string")).collect()]
 
 
 def test_text_times_in_london_over_daylight_saving(spark: SparkSession) -> None:
