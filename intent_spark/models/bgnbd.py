@@ -46,11 +46,6 @@ class BgNbd:
     a: float
     b: float
 
-    def log_likelihood(self, of: Histories) -> FloatArray:
-        """Log likelihood of each history float64 [n]: equation 6 of the paper, as its appendix's A1 to A4."""
-        parameters = np.array([self.r, self.alpha, self.a, self.b])
-        return _terms(parameters, of)[0]
-
     def active(self, of: Histories) -> FloatArray:
         """Probability float64 [n] that a customer has not left by T."""
         left = np.log(self.a / (self.b + np.maximum(of.repeats, 1.0) - 1.0))
@@ -72,7 +67,7 @@ def fit_bgnbd(of: Histories, sum_over_ranks: SumOverRanks = one_rank) -> BgNbd:
 
     def objective(point: FloatArray) -> tuple[float, FloatArray]:
         parameters = np.exp(point)
-        losses, gradient = _terms(parameters, of)
+        losses, gradient = likelihood_terms(parameters, of)
         summed = sum_over_ranks(np.append(of.weights @ losses, gradient @ of.weights)) / total
         value = -summed[0] + _RIDGE / 2 * point @ point
         return float(value), -summed[1:] * parameters + _RIDGE * point
@@ -85,8 +80,11 @@ def fit_bgnbd(of: Histories, sum_over_ranks: SumOverRanks = one_rank) -> BgNbd:
     return BgNbd(*(float(value) for value in np.exp(best)))
 
 
-def _terms(parameters: FloatArray, of: Histories) -> tuple[FloatArray, FloatArray]:
-    """Log likelihoods [n] and their derivatives by r, alpha, a and b [4, n]."""
+def likelihood_terms(parameters: FloatArray, of: Histories) -> tuple[FloatArray, FloatArray]:
+    """Log likelihoods [n] and their derivatives by r, alpha, a and b [4, n].
+
+    The likelihood is equation 6 of the paper, in the terms A1 to A4 of its appendix.
+    """
     r, alpha, a, b = parameters
     x, repeated = of.repeats, of.repeats > 0
     left = np.maximum(x, 1.0)

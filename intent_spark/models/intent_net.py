@@ -71,12 +71,6 @@ def load_network(schema: FeatureSchema, config: ModelConfig, weights: Weights, c
     return network
 
 
-def traced_logits(network: keras.Model) -> Callable[[Batch], npt.NDArray[np.float64]]:
-    """The head for purchases as one traced function from a batch to logits float64 [n]."""
-    heads = traced_heads(network)
-    return lambda batch: heads(batch)[:, 0]
-
-
 def traced_heads(network: keras.Model) -> Callable[[Batch], npt.NDArray[np.float64]]:
     """The network as one traced function from a batch to logits float64 [n, heads], for any length of sequences."""
     specs = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in network.input.items()}

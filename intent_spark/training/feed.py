@@ -125,11 +125,6 @@ class ExampleTable:
         # What training sets without a label for the second head lack.
         self.outcomes = [name for name in (LABEL, CHURNED) if name in self._schema.names]
 
-    @property
-    def groups(self) -> int:
-        """How many row groups there are."""
-        return len(self._groups)
-
     def count(self, split: Splits, rank: int = 0, ranks: int = 1, total: SumOverRanks = one_rank) -> list[int]:
         """Rows of a split in each row group; each rank counts its own part of the groups."""
         counts = np.zeros(len(self._groups))

@@ -179,10 +179,9 @@ class _Study:
 
 def touched(name: str, keys: set[str]) -> bool:
     """Whether a setting among ``keys`` changes a candidate's fit."""
-    own = {key for key in keys if key.startswith(("gbdt_", "naive_bayes_", "logistic_"))}
+    own = {key for key in keys if key.startswith(("gbdt_", "naive_bayes_"))}
     if name in encoder_names():
-        # A network begins as the logistic regression.
-        return bool(keys - own - {"blend_l2", "calibration"} or {key for key in own if key.startswith("logistic_")})
+        return bool(keys - own - {"blend_l2", "calibration"})
     return any(key.startswith(f"{name}_") for key in own)
 
 

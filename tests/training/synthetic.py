@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
+import keras
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from deltalake import WriterProperties, write_deltalake
 
 from intent_spark.config.model import ModelConfig
 from intent_spark.config.training import FeedSettings
+from intent_spark.models.encode import Batch
+from intent_spark.models.intent_net import traced_heads
 from intent_spark.models.logistic import SumOverRanks
 from intent_spark.models.schema import FeatureSchema
 from intent_spark.training.collective import OneRank
@@ -84,6 +89,12 @@ def examples_table(rows: int, seed: int = 1, max_length: int = 50) -> pa.Table:
         "split": np.array(SPLITS)[splits],
     }
     return pa.table(columns, schema=examples_schema())
+
+
+def intent_logits(network: keras.Model) -> Callable[[Batch], npt.NDArray[np.float64]]:
+    """The head for purchases as one traced function from a batch to logits float64 [n]."""
+    heads = traced_heads(network)
+    return lambda batch: heads(batch)[:, 0]
 
 
 def write_examples(path: Path, table: pa.Table, row_group_rows: int = 1000) -> int:

@@ -13,14 +13,14 @@ import tensorflow as tf
 from intent_spark.config.errors import ContractError
 from intent_spark.config.model import ModelConfig
 from intent_spark.models.encoders_net import ENCODERS, convolutions
-from intent_spark.models.intent_net import build_network, traced_logits
+from intent_spark.models.intent_net import build_network
 from intent_spark.training.balance import kept_rows, log_odds_offset
 from intent_spark.training.collective import OneRank
 from intent_spark.training.feed import Share, batch_of
 from intent_spark.training.loop_net import TrainedNetwork, fit_network, new_network
 from intent_spark.training.slices_net import merge_slices, travels_sparse
 from intent_spark.training.step_net import TrainStep, last_of_groups, new_optimizer, training_losses
-from tests.training.synthetic import memory_feed
+from tests.training.synthetic import intent_logits, memory_feed
 from tests.training.test_loop_net import SCHEMA, config, rank_data, share
 
 WITH_EVENTS = sorted(name for name, encoder in ENCODERS.items() if encoder)
@@ -49,7 +49,7 @@ def test_an_encoder_sees_which_event_was_the_last(encoder: str, profile_alone: f
 
 @pytest.mark.parametrize("encoder", WITH_EVENTS)
 def test_what_lies_behind_the_mask_moves_nothing(encoder: str) -> None:
-    logits = traced_logits(build_network(SCHEMA, config(encoder=encoder)))
+    logits = intent_logits(build_network(SCHEMA, config(encoder=encoder)))
     batch = share(40).encoded.take(np.arange(40), 12)
     disturbed = dict(batch)
     for name, most in (("seq_event_type", 4), ("seq_item", 63), ("seq_gap_seconds", 3)):
@@ -177,7 +177,7 @@ def test_mixed_precision_computes_in_bfloat16_and_answers_in_float32(encoder: st
     assert {v.dtype for v in network.trainable_variables} == {"float32"}
     assert network.get_layer("dense_1").compute_dtype == "bfloat16"
     assert keras.config.dtype_policy().name == "float32"
-    assert np.isfinite(traced_logits(network)(share(20).encoded.take(np.arange(20), 8))).all()
+    assert np.isfinite(intent_logits(network)(share(20).encoded.take(np.arange(20), 8))).all()
 
 
 def test_merged_slices_are_the_same_gradient() -> None:

@@ -17,14 +17,13 @@ from intent_spark.models.intent_net import (
     build_network,
     get_weights,
     set_weights,
-    traced_logits,
 )
 from intent_spark.models.schema import CategoricalFeature, FeatureSchema, NumericFeature, SequenceFeature
 from intent_spark.training.collective import OneRank
 from intent_spark.training.feed import Share, batch_of
 from intent_spark.training.loop_net import RankData, fit_network, new_network
 from intent_spark.training.step_net import TrainStep, new_optimizer
-from tests.training.synthetic import EVENTS, examples_table, memory_feed
+from tests.training.synthetic import EVENTS, examples_table, intent_logits, memory_feed
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "model.yaml"
 SCHEMA = FeatureSchema(
@@ -93,7 +92,7 @@ def test_every_configurable_encoder_exists() -> None:
 @pytest.mark.parametrize("encoder", sorted(ENCODERS))
 def test_padding_and_batching_do_not_move_a_logit(encoder: str) -> None:
     network = build_network(SCHEMA, config(encoder=encoder))
-    logits = traced_logits(network)
+    logits = intent_logits(network)
     encoded = share(50).encoded
     padded = logits(encoded.take(np.arange(50), 12))
     assert np.isfinite(padded).all()
@@ -104,7 +103,7 @@ def test_no_columns_of_a_kind() -> None:
     table = examples_table(5)
     for part in ({"sequences": ()}, {"numeric": (), "categorical": ()}):
         schema = FeatureSchema(**{**{name: getattr(SCHEMA, name) for name in SCHEMA.__dataclass_fields__}, **part})
-        logits = traced_logits(build_network(schema, config()))
+        logits = intent_logits(build_network(schema, config()))
         assert batched_logits(logits, encode_ragged(table, schema), 4).shape == (5,)
 
 
@@ -120,7 +119,7 @@ def test_training_is_reproducible_learns_and_keeps_the_best_weights() -> None:
         np.testing.assert_array_equal(values, second.weights[name])
     losses = [epoch.validation_loss for epoch in first.epochs]
     assert losses[first.best_epoch - 1] == min(losses) < losses[0]
-    found = batched_logits(traced_logits(network), data.validation.held().encoded, 64)
+    found = batched_logits(intent_logits(network), data.validation.held().encoded, 64)
     np.testing.assert_array_equal(found, first.validation_logits)
 
 
