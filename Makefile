@@ -22,7 +22,7 @@ demo: setup ## The main job: a simulated shop's events become profiles, a model,
 
 .PHONY: test
 test: setup ## Run all tests, three at a time (8 GB); ARGS goes to pytest
-	@$(WITH_JAVA) $(PYTHON) -m pytest -n 3 --dist loadgroup $(ARGS)
+	@$(WITH_JAVA) $(PYTHON) -m pytest -n 3 --dist loadgroup --durations 25 $(ARGS)
 
 .PHONY: test-fast
 test-fast: setup ## Run the tests that take seconds

@@ -125,16 +125,17 @@ def test_a_killed_rank_ends_the_job_and_both_go_on(task: RankTask, tmp_path: Pat
     launcher = Horovodrun(2, settings(), "lo")
     run(launcher, undisturbed, 2).result(timeout=900)
     assert '"name": "ALLREDUCE"' in Path(traced.timeline or "").read_text()
-    job = run(launcher, killed, 2)
-    wait_for(lambda: updates_kept(killed) >= 5)
-    rank_process(1, killed).send_signal(signal.SIGKILL)  # type: ignore[union-attr]
-    died = time.monotonic()
-    with pytest.raises(RuntimeError, match="[Rr]ank .*ended without a word"):
-        job.result(timeout=60)
-    assert time.monotonic() - died < 30
-    assert not (Path(killed.scratch) / RESULT).exists()
-    for left in Path(killed.scratch).glob("error-*.json"):
-        left.unlink()
+    for victim, updates in ((1, 5), (0, 15)):
+        job = run(launcher, killed, 2)
+        wait_for(lambda updates=updates: updates_kept(killed) >= updates)
+        rank_process(victim, killed).send_signal(signal.SIGKILL)  # type: ignore[union-attr]
+        died = time.monotonic()
+        with pytest.raises(RuntimeError, match="[Rr]ank .*ended without a word"):
+            job.result(timeout=60)
+        assert time.monotonic() - died < 30
+        assert not (Path(killed.scratch) / RESULT).exists()
+        for left in Path(killed.scratch).glob("error-*.json"):
+            left.unlink()
     run(launcher, killed, 2).result(timeout=900)
     assert losses(killed) == pytest.approx(losses(undisturbed), abs=1e-6)
     found, wanted = (weights_from_npz(weights(one)) for one in (killed, undisturbed))
@@ -156,3 +157,22 @@ def test_elastic_training_goes_on_without_one_of_two_workers(
     told = capfd.readouterr().err
     assert re.findall(r"step=train_intent.workers ranks=(\d)", told) == ["2", "1"]
     assert losses(longer)[-1][1] < losses(longer)[0][1]
+
+
+def test_a_worker_that_comes_later_joins_an_elastic_training(
+    task: RankTask, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    hosts, script = tmp_path / "hosts", tmp_path / "hosts.sh"
+    hosts.write_text("localhost:1\n")
+    script.write_text(f"#!/bin/sh\ncat {hosts}\n")
+    script.chmod(0o755)
+    elastic = {"distributed": True, "elastic": True, "horovod": HorovodSettings(commit_steps=2)}
+    longer = in_folder(task, tmp_path / "elastic", **elastic, config=config(max_epochs=30, patience=30))
+    discovered = settings(launcher="elastic", ranks=1, max_ranks=2, host_discovery_script=str(script))
+    job = run(Elastic(1, discovered, "lo"), longer, 1)
+    wait_for(lambda: updates_kept(longer) >= 3)
+    hosts.write_text("localhost:2\n")
+    job.result(timeout=900)
+    assert len(losses(longer)) == 30
+    told = capfd.readouterr().err
+    assert re.findall(r"step=train_intent.workers ranks=(\d)", told) == ["1", "2"]
