@@ -22,6 +22,7 @@ demo: setup ## The main job: a simulated shop's events become profiles, a model,
 
 .PHONY: test
 test: setup ## Run all tests, three at a time (8 GB); ARGS goes to pytest
+	-@tools/setup.sh avro kafka # what cannot be fetched is skipped, and said
 	@$(WITH_JAVA) $(PYTHON) -m pytest -n 3 --dist loadgroup --durations 25 $(ARGS)
 
 .PHONY: test-fast

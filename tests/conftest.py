@@ -41,7 +41,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
 
 
 def _small(environment: EnvironmentSettings, folder: Path) -> EnvironmentSettings:
-    # The optimizing compiler takes two fifths of the time and never earns it back; the quick one needs room for its code.
+    # The optimizing compiler took two fifths of the CPU time of such tests; the quick one needs room for its code.
     java = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m"
     java += f" -Djava.io.tmpdir={folder} -Dderby.system.home={folder}"
     conf = environment.conf | {

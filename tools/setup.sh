@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The set-up of a clone: .venv with the pinned packages and Horovod, and Delta's jars in build/jars.
-# tools/setup.sh EXTRA...: the same, and the jars of what only some need: avro.
+# tools/setup.sh EXTRA...: the same, and the jars of what only some need: avro, kafka.
 # Safe to call always: it does what is missing, one call at a time. The stamp .venv/.complete is written last and is
 # all that is believed; a set-up that was killed has none, and the next call checks each part and completes it.
 # Exit codes: 0 complete, 1 a step failed (build/setup.log says how), 2 the system lacks something.
