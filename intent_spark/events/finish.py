@@ -48,8 +48,7 @@ def finish(context: JobContext, commit: Commit) -> Counts:
         with step("ingest_events.write_quarantine", batch=details["batch"]) as told:
             told["rows"] = _write_quarantine(context, details)
     record(context, commit)  # before the ledger's row: no day that it tells of is without its figures
-    row = context.spark.createDataFrame([_ledger_row(commit)], INGEST_LEDGER.schema())
-    lakehouse.append_once(row, INGEST_LEDGER, details["batch"])
+    lakehouse.append_rows([INGEST_LEDGER.named(_ledger_row(commit))], INGEST_LEDGER, once=details["batch"])
     remove_folder(context.spark, staging_path(lakehouse, details["attempt"]))
     return counts
 
@@ -103,7 +102,7 @@ def _ledger_row(commit: Commit) -> tuple[Any, ...]:
     details = commit.build.details
     counts = details["counts"]
     days = {date.fromisoformat(day): rows for day, rows in details["days"].items()}
-    files = [(file["path"], file["digest"], file["rows"]) for file in details["files"]]
+    files = [{key: file[key] for key in ("path", "digest", "rows")} for file in details["files"]]
     return (
         details["batch"], details["source"], details["kind"], details["format"], counts["read"], counts["split"],
         counts[ACCEPTED], counts[DUPLICATE], counts[QUARANTINED], counts[FILTERED], days, files, details["columns"],

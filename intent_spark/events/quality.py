@@ -124,9 +124,8 @@ def record(context: JobContext, commit: Commit) -> list[JudgedDay]:
         judged = measure(lakehouse, events, measuring, raw, map(date.fromisoformat, details["days"]))
         told["days"], told["failed_gates"] = len(judged), sum(f.status == FAIL for d in judged for f in d.figures)
         if judged:
-            rows = [_row(day, measuring, commit.version) for day in judged]
-            frame = context.spark.createDataFrame(rows, DAY_FIGURES.schema()).coalesce(1)
-            lakehouse.append_once(frame, DAY_FIGURES, measuring.batch_id)
+            rows = [DAY_FIGURES.named(_row(day, measuring, commit.version)) for day in judged]
+            lakehouse.append_rows(rows, DAY_FIGURES, once=measuring.batch_id)
     over = [day.counts.day for day in judged if cap is not None and day.counts.most_events > cap]
     if cap is not None and over:
         _record_heavy(lakehouse, heavy_users(events, over, cap), measuring)
@@ -152,7 +151,10 @@ def preview(lakehouse: Lakehouse, accepted: DataFrame, measuring: Measuring, raw
 
 def _row(day: JudgedDay, measuring: Measuring, version: int) -> tuple[object, ...]:
     c = day.counts
-    gates = [(f.gate, f.value, f.limits.warn, f.limits.fail, f.status) for f in day.figures]
+    gates = [
+        {"gate": f.gate, "value": f.value, "warn": f.limits.warn, "fail": f.limits.fail, "status": f.status}
+        for f in day.figures
+    ]
     return (
         c.day, measuring.source, measuring.batch_id, version, measuring.learned_at, day.is_over, c.rows, *day.raw,
         dict(c.nulls), c.priced, c.price_outside, list(c.hours), c.top_user_events, c.most_events, gates,
@@ -206,9 +208,6 @@ def accept(context: JobContext, gates: list[FailedGate], by: str, because: str |
     """Record that somebody lets failed gates pass."""
     now = datetime.now(UTC)
     rows = [(gate.day, gate.source, gate.gate, gate.value, by, because, now) for gate in gates]
-    lakehouse = context.lakehouse
-    lakehouse.create(GATE_ACCEPTANCES)
-    frame = context.spark.createDataFrame(rows, GATE_ACCEPTANCES.schema()).coalesce(1)
-    frame.write.format("delta").mode("append").save(lakehouse.path(GATE_ACCEPTANCES.name))
+    context.lakehouse.append_rows(map(GATE_ACCEPTANCES.named, rows), GATE_ACCEPTANCES)
     for gate in gates:
         LOGGER.info('step=ingest_events.accept_gate gate="%s" by="%s"', gate.describe(), by)

@@ -138,9 +138,7 @@ def _record(context: JobContext, result: Evaluation, as_of: date, model_version:
              int(m.positives), m.auc, m.pr_auc, m.log_loss, *ends, m.brier, m.calibration_error,
              result.decision.retrain, result.decision.reasons)
         )  # fmt: skip
-    context.lakehouse.create(EVALUATIONS)
-    frame = context.spark.createDataFrame(rows, EVALUATIONS.schema()).coalesce(1)
-    context.lakehouse.replace(frame, EVALUATIONS, "as_of", [as_of], build)
+    context.lakehouse.replace_rows(map(EVALUATIONS.named, rows), EVALUATIONS, "as_of", as_of, build)
 
 
 def _told(result: Evaluation, report: Path) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from delta import exceptions
+from deltalake.exceptions import CommitFailedError
 from pyspark.errors import AnalysisException
 
 CONFLICTS = (
@@ -18,6 +19,7 @@ CONFLICTS = (
     exceptions.ConcurrentWriteException,
     exceptions.MetadataChangedException,
     exceptions.ProtocolChangedException,
+    CommitFailedError,
 )
 # What making a table raises where somebody else has just begun to: its log's folder is there, and no commit in it yet.
 BEGUN = ("[DELTA_TABLE_NOT_FOUND]", "[DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION]")

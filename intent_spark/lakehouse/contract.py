@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -70,6 +70,10 @@ class TableContract:
     def warning_counts(self) -> dict[str, SparkColumn]:
         """Aggregates that count the rows against each of ``warnings``, by the warning's name."""
         return {name: F.count_if(~F.coalesce(F.expr(rule), F.lit(True))) for name, rule in self.warnings.items()}
+
+    def named(self, values: Sequence[object]) -> dict[str, object]:
+        """A row's values, in the order of the columns, by their names."""
+        return {column.name: value for column, value in zip(self.columns, values, strict=True)}
 
     def select(self, frame: DataFrame) -> DataFrame:
         """Exactly the contract's columns, cast to its types and carrying its metadata.

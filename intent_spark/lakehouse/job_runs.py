@@ -48,14 +48,12 @@ class Outcome:
 
 def record_run(lakehouse: Lakehouse, job: str, arguments: dict[str, Any], started: datetime, outcome: Outcome) -> None:
     """Add the run's row. The table is created by the first run."""
-    lakehouse.create(JOB_RUNS)
     seconds = (datetime.now(UTC) - started).total_seconds()
     row = (
         uuid.uuid4().hex, job, started, seconds, outcome.status, json.dumps(arguments, default=str, sort_keys=True),
         code_version(), outcome.inputs, outcome.rows_in, outcome.rows_out, outcome.message,
     )  # fmt: skip
-    frame = lakehouse.spark.createDataFrame([row], JOB_RUNS.schema()).coalesce(1)
-    frame.write.format("delta").mode("append").save(lakehouse.path(JOB_RUNS.name))
+    lakehouse.append_rows([JOB_RUNS.named(row)], JOB_RUNS)
 
 
 def code_version() -> str:

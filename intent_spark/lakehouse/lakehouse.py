@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pyspark.sql.types import StructType
 
 from intent_spark.config.errors import ContractError, UsageError
 from intent_spark.config.settings import RetentionSettings
-from intent_spark.lakehouse import versions
+from intent_spark.lakehouse import driver_rows, versions
 from intent_spark.lakehouse.conflicts import retried
 from intent_spark.lakehouse.contract import TableContract
 from intent_spark.lakehouse.files import clear_unfinished_log, table_versions
@@ -95,26 +96,20 @@ class Lakehouse:
 
     def rows_version(self, name: str) -> int:
         """The version that last changed a row: compaction and vacuum change none."""
-        return versions.rows_version(self.spark, self.path(name))
+        return versions.rows_version(self.path(name))
 
     def newest_equal(self, name: str, version: int) -> int:
         """The newest version that holds the very rows of an earlier one."""
-        return versions.newest_equal(self.spark, self.path(name), version)
+        return versions.newest_equal(self.path(name), version)
 
     def read(self, name: str, version: int | None = None) -> DataFrame:
         """The table, at a version if one is given."""
         reader = self.spark.read.format("delta")
         return (reader if version is None else reader.option("versionAsOf", version)).load(self.path(name))
 
-    def rows(self, name: str, *columns: str) -> list[dict[str, Any]]:
-        """All rows of a small table, if it is there, from its files: a Spark job for a handful of rows takes seconds.
-
-        A map is a list of pairs.
-        """
-        if not self.exists(name):
-            return []
-        rows: list[dict[str, Any]] = StoredTable(self.path(name)).to_pyarrow_table(columns=list(columns)).to_pylist()
-        return rows
+    def rows(self, name: str, *columns: str, where: driver_rows.Where | None = None) -> list[dict[str, Any]]:
+        """The rows of a small table, if it is there, without a Spark job; a map is a list of pairs."""
+        return driver_rows.read(self.path(name), columns, where) if self.exists(name) else []
 
     def create(self, contract: TableContract, properties: dict[str, str] | None = None) -> None:
         """Create the table with its contract's schema, properties and CHECK constraints, or add columns it lacks.
@@ -126,12 +121,15 @@ class Lakehouse:
 
     def _create(self, contract: TableContract, properties: dict[str, str] | None) -> None:
         if self.exists(contract.name):
-            self._add_columns(contract)
-            return
+            return self._add_columns(contract)
+        wanted = table_properties(self.retention) | contract.properties() | (properties or {})
+        if not contract.checks:
+            return driver_rows.create(self.path(contract.name), contract, wanted)
         builder = self._builder(contract.name, contract.schema(), contract.partition_by).comment(contract.row)
-        for key, value in (table_properties(self.retention) | contract.properties() | (properties or {})).items():
+        for key, value in wanted.items():
             builder = builder.property(key, value)
         builder.execute()
+        return None
 
     def _builder(self, name: str, schema: StructType, partition_by: tuple[str, ...]) -> DeltaTableBuilder:
         clear_unfinished_log(self.spark, self.path(name))
@@ -139,7 +137,8 @@ class Lakehouse:
         return builder.partitionedBy(*partition_by) if partition_by else builder
 
     def _add_columns(self, contract: TableContract) -> None:
-        there = {field.name: field.dataType.simpleString() for field in self.read(contract.name).schema.fields}
+        stored = driver_rows.schema_of(self.path(contract.name))
+        there = {field.name: field.dataType.simpleString() for field in stored.fields}
         wanted = {field.name: field.dataType.simpleString() for field in contract.schema().fields}
         retyped = [f"{name} ({there[name]})" for name, kind in wanted.items() if there.get(name, kind) != kind]
         if retyped:
@@ -189,6 +188,27 @@ class Lakehouse:
         if build:
             writer = writer.option("userMetadata", build.to_json())
         retried(lambda: writer.save(self.path(contract.name)))
+
+    def append_rows(self, rows: driver_rows.Rows, contract: TableContract, once: str | None = None) -> None:
+        """Append rows that the driver holds, without a Spark job.
+
+        Args:
+            rows: by the contract's column names.
+            contract: the table.
+            once: what these rows are of; appended again for the same they add nothing.
+        """
+        self.create(contract)
+        held, application = list(rows), f"{contract.name}:{once}" if once else None
+        retried(lambda: driver_rows.append(self.path(contract.name), held, contract, application))
+
+    def replace_rows(
+        self, rows: driver_rows.Rows, contract: TableContract, column: str, day: date, build: Build
+    ) -> None:
+        """Replace one day's partition by rows that the driver holds, without a Spark job."""
+        self.create(contract)
+        path, held, of_day = self.path(contract.name), list(rows), f"{column} = '{day.isoformat()}'"
+        write = partial(driver_rows.replace, path, held, contract, of_day, build.to_json())
+        undisturbed(self.spark, path, write)
 
     def builds(self, name: str) -> list[tuple[int, Build]]:
         """The recorded commits of a table, newest first, as (version, build)."""

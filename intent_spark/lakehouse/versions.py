@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from delta.tables import DeltaTable
+from deltalake import DeltaTable as StoredTable
 from pyspark.sql import SparkSession
 
 from intent_spark.config.log import LOGGER
@@ -16,16 +16,16 @@ UPKEEP = ("OPTIMIZE", "REORG", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES"
 ATTEMPTS = 3
 
 
-def rows_version(spark: SparkSession, table: str) -> int:
+def rows_version(table: str) -> int:
     """The version of the table at a path that last changed a row, or the oldest that the log still tells of."""
-    told = _operations(spark, table)
+    told = _operations(table)
     return max((version for version, operation in told.items() if operation not in UPKEEP), default=min(told))
 
 
-def newest_equal(spark: SparkSession, table: str, version: int) -> int:
+def newest_equal(table: str, version: int) -> int:
     """The newest version with the very rows of ``version``: of all such its files are the last to be vacuumed."""
     newest = version
-    for later, operation in _operations(spark, table).items():
+    for later, operation in _operations(table).items():
         if later > version and operation not in UPKEEP:
             break
         newest = max(newest, later)
@@ -39,13 +39,12 @@ def undisturbed(spark: SparkSession, table: str, write: Callable[[], None]) -> N
         try:
             return write()
         except CONFLICTS:
-            if attempt == ATTEMPTS or newest_equal(spark, table, before) != max(table_versions(spark, table)):
+            if attempt == ATTEMPTS or newest_equal(table, before) != max(table_versions(spark, table)):
                 raise
             LOGGER.warning("step=lakehouse.write table=%s attempt=%d reason=compacted_meanwhile", table, attempt)
     return None
 
 
-def _operations(spark: SparkSession, table: str) -> dict[int, str]:
+def _operations(table: str) -> dict[int, str]:
     """What each version was made by, oldest first."""
-    history = DeltaTable.forPath(spark, table).history().select("version", "operation")
-    return dict(sorted((int(row[0]), str(row[1])) for row in history.collect()))
+    return {info["version"]: info["operation"] for info in reversed(StoredTable(table).history())}

@@ -43,17 +43,15 @@ MOVED = 0.25
 def write_statistics(tables: ProfileTables, as_of: date) -> dict[str, Any]:
     """Measure one snapshot and replace its rows; gives counts for the log."""
     lakehouse, columns = tables.lakehouse, feature_columns(tables.features)
-    lakehouse.create(PROFILE_STATS)
     profiles = lakehouse.read(tables.profiles.name).where(F.col("as_of") == F.lit(as_of))
     now = sketches(profiles, columns)
     before = _stored(lakehouse, _previous(lakehouse, as_of))
     trained = _stored(lakehouse, _training_dates(lakehouse))
     rows = [_row(as_of, name, sketch, before.get(name), trained.get(name)) for name, sketch in sorted(now.items())]
-    frame = lakehouse.spark.createDataFrame(rows, PROFILE_STATS.schema()).coalesce(1)
     # Made of what the profiles that were measured are made of, whatever this run reads.
     measured = lakehouse.newest_builds(tables.profiles.name)[as_of.isoformat()]
     build = Build(JOB, [as_of.isoformat()], measured.inputs, measured.definition)
-    lakehouse.replace(frame, PROFILE_STATS, "as_of", [as_of], build)
+    lakehouse.replace_rows(map(PROFILE_STATS.named, rows), PROFILE_STATS, "as_of", as_of, build)
     moved = sorted(((row[8], row[1]) for row in rows if row[8] is not None), reverse=True)
     largest = f"{moved[0][1]} {moved[0][0]:.3f}" if moved else "none"
     return {"features": len(rows), "moved": sum(psi > MOVED for psi, _ in moved), "largest_stability_index": largest}
@@ -62,15 +60,16 @@ def write_statistics(tables: ProfileTables, as_of: date) -> dict[str, Any]:
 def _row(as_of: date, name: str, now: dict[str, int], before: Any, trained: Any) -> tuple[Any, ...]:
     told = statistics(now)
     return (
-        as_of, name, told.users, told.null_share, told.zero_share, told.distinct, told.quantiles, told.top,
+        as_of, name, told.users, told.null_share, told.zero_share, told.distinct, told.quantiles,
+        [{"value": value, "users": users} for value, users in told.top],
         population_stability(now, before) if before else None,
         population_stability(now, trained) if trained else None, now,
     )  # fmt: skip
 
 
 def _previous(lakehouse: Lakehouse, as_of: date) -> list[date]:
-    earlier = lakehouse.read("profile_stats").where(F.col("as_of") < F.lit(as_of)).agg(F.max("as_of")).collect()[0][0]
-    return [earlier] if earlier else []
+    measured = map(date.fromisoformat, lakehouse.partition_sizes(PROFILE_STATS.name))
+    return sorted(day for day in measured if day < as_of)[-1:]
 
 
 def _training_dates(lakehouse: Lakehouse) -> list[date]:
@@ -84,10 +83,8 @@ def _training_dates(lakehouse: Lakehouse) -> list[date]:
 
 def _stored(lakehouse: Lakehouse, dates: list[date]) -> dict[str, dict[str, int]]:
     """The sketches of some snapshots, added up by feature."""
-    if not dates:
-        return {}
-    rows = lakehouse.read("profile_stats").where(F.col("as_of").isin(dates)).select("feature", "sketch").collect()
+    rows = lakehouse.rows(PROFILE_STATS.name, "feature", "sketch", where=[("as_of", "in", dates)]) if dates else []
     by_feature: dict[str, list[dict[str, int]]] = {}
     for row in rows:
-        by_feature.setdefault(row["feature"], []).append(row["sketch"])
+        by_feature.setdefault(row["feature"], []).append(dict(row["sketch"]))
     return {feature: added(parts) for feature, parts in by_feature.items()}

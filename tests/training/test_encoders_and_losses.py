@@ -12,8 +12,9 @@ import tensorflow as tf
 
 from intent_spark.config.errors import ContractError
 from intent_spark.config.model import ModelConfig
-from intent_spark.models.encoders_net import ENCODERS, convolutions
+from intent_spark.models.encoders_net import AGE_BUCKETS, ENCODERS, age_buckets, convolutions
 from intent_spark.models.intent_net import build_network
+from intent_spark.models.schema import SequenceFeature
 from intent_spark.training.balance import kept_rows, log_odds_offset
 from intent_spark.training.collective import OneRank
 from intent_spark.training.feed import Share, batch_of
@@ -23,6 +24,7 @@ from intent_spark.training.step_net import TrainStep, last_of_groups, new_optimi
 from tests.training.synthetic import intent_logits, memory_feed
 from tests.training.test_loop_net import SCHEMA, config, rank_data, share
 
+GAPS = "seq_gap_seconds"
 WITH_EVENTS = sorted(name for name, encoder in ENCODERS.items() if encoder)
 
 
@@ -168,6 +170,37 @@ def test_embedding_dropout_hides_whole_events_in_training_only() -> None:
     assert hidden.mean() == pytest.approx(0.4, abs=0.05)
     np.testing.assert_allclose(found[~hidden], whole[~hidden] / 0.6, rtol=1e-5)
     assert (whole != 0).any(axis=2).all()
+
+
+def test_dropout_hides_units_in_training_only() -> None:
+    network = build_network(SCHEMA, config(dropout=0.4, dense_units=[64]))
+    batch = share(100).encoded.take(np.arange(100), 8)
+    tensors = {name: tf.convert_to_tensor(batch[name]) for name in network.input}
+    dense, dropped = (keras.Model(network.input, network.get_layer(name).output) for name in ("dense_1", "dropout_1"))
+    whole, found = np.asarray(dense(tensors)), np.asarray(dropped(tensors, training=True))
+    lit = whole > 0
+    assert (found[lit] == 0).mean() == pytest.approx(0.4, abs=0.05)
+    np.testing.assert_allclose(found[found > 0], whole[found > 0] / 0.6, rtol=1e-5)
+    np.testing.assert_array_equal(dropped(tensors, training=False), whole)
+
+
+def test_an_events_age_is_the_time_from_it_to_as_of() -> None:
+    """After an event 1024 s, after the next one 1023 s until as_of: ages of 2047 s and 1023 s, 2^11 - 1 and 2^10 - 1."""
+    feature = SequenceFeature("seq_gap_seconds", "number", mean=7.0, std=2.0)
+    gaps, mask = np.array([[1024.0, 1023.0, 9e9], [2**10.25 - 1, 0.0, 0.0]]), np.array([[True, True, False]] * 2)
+    encoded = (np.log1p(gaps) - feature.mean) / feature.std
+    found = np.asarray(age_buckets(tf.constant(encoded, tf.float32), tf.constant(mask), feature))
+    assert found.shape == (2, 3, AGE_BUCKETS)
+    assert found[0].argmax(axis=1).tolist() == [11, 10, 0]
+    np.testing.assert_allclose(found.sum(axis=2), 1, atol=1e-5)
+    np.testing.assert_allclose(found[1, 0, 10:12], [0.75, 0.25], atol=1e-3)
+
+
+@pytest.mark.parametrize("encoder", ["transformer", "din"])
+def test_ages_are_read_from_the_named_column(encoder: str) -> None:
+    named, unnamed = (build_network(SCHEMA, config(encoder=encoder, gap_sequence=name)) for name in (GAPS, "seq_other"))
+    assert "age_embedding" in {layer.name for layer in named.layers}
+    assert "age_embedding" not in {layer.name for layer in unnamed.layers}
 
 
 @pytest.mark.parametrize("encoder", sorted(ENCODERS))
