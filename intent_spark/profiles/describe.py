@@ -104,6 +104,13 @@ def _page(context: JobContext, as_of: date, user: Row) -> FeaturePage:
     )
 
 
+def _stability(row: Row | None) -> tuple[tuple[str, float], ...]:
+    if row is None:
+        return ()
+    told = (("snapshot before", row["stability_previous"]), ("training snapshots", row["stability_training"]))
+    return tuple((against, index) for against, index in told if index is not None)
+
+
 def _live_model(models: str) -> tuple[str, TrainedModel] | None:
     try:
         live = champion(Path(models))
@@ -166,7 +173,7 @@ class _Told:
             read_by=self._read_by(column),
             null_share=row["null_share"] if row else None,
             median=_about(quantiles[QUANTILES.index(0.5)]) if quantiles else "",
-            stability=row["stability_previous"] if row else None,
+            stability=_stability(row),
             bars=tuple(Bar(label, share) for label, share in bars),
             value=_shown(self._values.get(name)),
         )

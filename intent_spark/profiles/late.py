@@ -27,7 +27,7 @@ class Moved:
 def moved(before: DataFrame, after: DataFrame, features: FeaturesConfig) -> Moved:
     """Compare two builds of the profiles of one date, user by user.
 
-    The largest change is that of a number, relative to what was there before.
+    The largest change is that of a number, relative to what was there before; a number that is not known is as 0.
     """
     columns = [c for c in feature_columns(features) if c.name in before.columns]
     old, new = _paired(before, [c.name for c in columns], "old"), _paired(after, [c.name for c in columns], "new")
@@ -55,4 +55,5 @@ def _differs(name: str, kind: str) -> Column:
 
 
 def _change(name: str) -> Column:
-    return F.expr(f"abs(cast(`new/{name}` as double) - `old/{name}`) / greatest(abs(cast(`old/{name}` as double)), 1)")
+    old, new = (f"coalesce(cast(`{side}/{name}` as double), 0)" for side in ("old", "new"))
+    return F.expr(f"abs({new} - {old}) / greatest(abs({old}), 1)")

@@ -24,7 +24,8 @@ class FeatureCard:
     """What the page tells of one feature.
 
     ``made_of`` are event types or other features; ``read_by`` says what in the live model reads it, empty if nothing
-    does. Shares are of the snapshot's users; ``value`` is the sample user's, as text.
+    does. Shares are of the snapshot's users; ``stability`` are indices of population stability, each with what it is
+    against; ``value`` is the sample user's, as text.
     """
 
     name: str
@@ -37,7 +38,7 @@ class FeatureCard:
     read_by: str
     null_share: float | None
     median: str
-    stability: float | None
+    stability: tuple[tuple[str, float], ...]
     bars: tuple[Bar, ...]
     value: str
 

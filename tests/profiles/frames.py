@@ -56,8 +56,7 @@ def add_events(
         batch_id, "test", "files", "csv", len(events), 0, len(events), 0, 0, 0, days, [], {}, lakehouse.version("events"),
         datetime.now(UTC),
     )  # fmt: skip
-    ledger = lakehouse.spark.createDataFrame([row], INGEST_LEDGER.schema()).coalesce(1)
-    lakehouse.append_once(ledger, INGEST_LEDGER, batch_id)
+    lakehouse.append_rows([INGEST_LEDGER.named(row)], INGEST_LEDGER, once=batch_id)
 
 
 def at(day: str, clock: str = "12:00:00") -> datetime:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
 from intent_spark.config.errors import UsageError
@@ -54,6 +55,16 @@ def test_every_feature_has_its_card(measured: JobContext, tmp_path: Path) -> Non
     assert "buys_7d, n_7d → derived" in card(html, "buys_per_event")
     assert "&lt;shoes&gt;" in card(html, "last_category_lifetime"), "text of the shop's is escaped"
     assert "without value 50.0 %" in card(html, "first_category_2d")
+
+
+def test_a_population_that_left_the_models_training_is_marked(measured: JobContext, tmp_path: Path) -> None:
+    stored = DeltaTable(measured.lakehouse.path("profile_stats"))
+    stored.update({"stability_training": "0.31"}, predicate="feature = 'spend_7d'")
+    run(DescribeFeatures(), measured, "--report", str(tmp_path))
+    html = (tmp_path / "features.html").read_text(encoding="utf-8")
+    assert "stability 0.310 against the training snapshots" in card(html, "spend_7d")
+    assert html.count('class="moved">0.310 against') == 1
+    assert "training" not in card(html, "buys_7d")
 
 
 def test_the_same_page_every_time_and_another_snapshot(measured: JobContext, tmp_path: Path) -> None:
