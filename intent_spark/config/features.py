@@ -20,7 +20,7 @@ Aggregate = Literal[
 ]  # fmt: skip
 NEEDS_VALUE = ("sum", "mean", "std", "min", "max", "first", "last", "distinct", "top", "decayed_sum")
 # What one aggregate alone understands, and must be told.
-PARAMETERS = {"distinct": "cap", "top": "places", "decayed_sum": "half_life_days"}
+PARAMETERS = {"top": "places", "decayed_sum": "half_life_days"}
 BY_KEY = ("count", "sum")
 # What a profile or a training example holds besides features.
 RESERVED = ("as_of", "user_id", "definition_hash", "label", "split", "weight")
@@ -49,14 +49,24 @@ class WindowedFeature(Strict):
     by: str | None = Field(default=None, description="SQL expression over an event: one number for each of its values")
     windows: list[Window] = Field(min_length=1)
     cap: int | None = Field(
-        default=None, ge=16, le=4096, description="distinct values counted exactly; above, a sketch"
-    )
+        default=None, ge=16, le=4096,
+        description="distinct values counted exactly, above it a sketch; or the most values kept of a user's lifetime",
+    )  # fmt: skip
     places: int | None = Field(default=None, ge=1, le=20, description="how many of the top values are kept")
     weights: dict[EventType, PositiveInt] = Field(default_factory=dict, description="of an event in top; 1 if not said")
     half_life_days: float | None = Field(default=None, gt=0, description="an event this old weighs half")
     unit: str
     description: str
     owner: str
+
+    @property
+    def is_keyed(self) -> bool:
+        """Whether a number is kept for each of some values."""
+        return self.by is not None or self.aggregate == "top"
+
+    @property
+    def _told(self) -> str:
+        return f"aggregate {self.aggregate}" + (f" by {self.by}" if self.by else "")
 
     @property
     def title(self) -> str:
@@ -93,6 +103,10 @@ class WindowedFeature(Strict):
             needs = self.aggregate == aggregate
             if needs != (getattr(self, parameter) is not None):
                 raise ValueError(f"aggregate {self.aggregate} {'needs' if needs else 'takes no'} {parameter}")
+        grows = self.is_keyed and LIFETIME in self.windows
+        if (self.aggregate == "distinct" or grows) != (self.cap is not None):
+            lifetime = " over the lifetime" if grows else ""
+            raise ValueError(f"{self._told}{lifetime} {'takes no' if self.cap else 'needs'} cap")
         if self.weights and self.aggregate != "top":
             raise ValueError(f"aggregate {self.aggregate} takes no weights")
         if self.by is not None and (self.aggregate not in BY_KEY or not self.by.isidentifier()):

@@ -47,8 +47,12 @@ def made_of(feature: WindowedFeature) -> str:
     parts += [f"where `{feature.filter}`"] if feature.filter else []
     parts += [f"by {feature.by}"] if feature.by else []
     parts += [f"half-life {feature.half_life_days:g} days"] if feature.half_life_days else []
-    parts += [f"exact up to {feature.cap}, a sketch above"] if feature.cap else []
+    parts += [_capped(feature)] if feature.cap else []
     return " ".join(parts)
+
+
+def _capped(feature: WindowedFeature) -> str:
+    return f"at most {feature.cap} of a lifetime" if feature.is_keyed else f"exact up to {feature.cap}, a sketch above"
 
 
 def _derived(features: FeaturesConfig) -> list[str]:

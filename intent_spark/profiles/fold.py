@@ -140,7 +140,7 @@ def _keyed(days: DataFrame, slots: list[Slot], step: Step) -> DataFrame:
         for s in slots
     ]
     summed = rows.groupBy("user_id", "part", "key").agg(*sums)
-    maps = [entries(parts[s.partial.name], s.name).alias(s.name) for s in slots]
+    maps = [entries(parts[s.partial.name], s.name, s.most_keys).alias(s.name) for s in slots]
     return summed.groupBy("user_id").agg(*maps)
 
 

@@ -48,7 +48,7 @@ def event_condition(event_types: Iterable[str], condition: str | None = None) ->
 
 def feature_partials(feature: WindowedFeature) -> list[Partial]:
     """The partials from which a feature is computed over any window, in the order that its formula reads them."""
-    if feature.by is not None or feature.aggregate == "top":
+    if feature.is_keyed:
         return [_keyed(feature)]
     when, name, text = event_condition(feature.event_types, feature.filter), feature.name, feature.description
     counted, valued = f"if({when}, 1L, null)", f"if({when}, cast({feature.value} as bigint), null)"

@@ -64,6 +64,8 @@ def formulas(feature: WindowedFeature, window: Window, slots: list[Slot], end_mi
             return {name: f"get({_by_weight(first)}, {place}).key" for place, name in enumerate(names)}
         case "intervals":
             return dict(zip(names, _gap_statistics(first), strict=True))
+        case _ if slots[0].most_keys:
+            return {names[0]: f"map_filter({first}, (key, value) -> value != 0)"}
         case _:
             return {names[0]: first}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from intent_spark.config.features import LIFETIME, FeaturesConfig, Window, WindowedFeature
@@ -19,17 +19,23 @@ FOLDS: dict[str, Fold] = {"active_days": "sum", "intervals": "gaps", "decayed_su
 
 @dataclass(frozen=True)
 class Slot:
-    """One partial folded over one window, a column of ``profile_states``."""
+    """One partial folded over one window, a column of ``profile_states``.
+
+    Of a user with more than ``most_keys`` keys those with the smallest hashes are kept, where it is not 0. A key that
+    is dropped once has so many smaller ones for good: what is kept is the same by every way, and exact.
+    """
 
     partial: Partial
     window: Window
     fold: Fold
     half_life_days: float = 0
+    most_keys: int = 0
 
     @property
     def name(self) -> str:
         """The partial's name with fold and window: ``view_count_7d``."""
         fold = {"gaps": "_gaps", "decayed": f"_decayed_{self.half_life_days:g}".replace(".", "p")}.get(self.fold, "")
+        fold += f"_{self.most_keys}_keys" if self.most_keys else ""
         return f"{self.partial.name}{fold}_{self.window}" + ("" if self.window == LIFETIME else "d")
 
     @property
@@ -48,16 +54,20 @@ class Slot:
     @property
     def definition(self) -> str:
         """What makes two slots the same, whatever they are called; short enough to be kept with every commit."""
-        meaning = repr((self.partial.definition, self.window, self.fold, self.half_life_days))
+        parts = (self.partial.definition, self.window, self.fold, self.half_life_days)
+        meaning = repr((*parts, self.most_keys) if self.most_keys else parts)
         return hashlib.sha256(meaning.encode()).hexdigest()[:12]
 
 
 def feature_slots(feature: WindowedFeature, window: Window) -> list[Slot]:
     """The slots that a feature's formula reads, in its order. Their names are settled by ``Slots``."""
+    most_keys = feature.cap or 0 if feature.is_keyed and window == LIFETIME else 0
     return [
-        Slot(partial, window, FOLDS.get(feature.aggregate) or partial.within_day, feature.half_life_days or 0)
+        Slot(
+            partial, window, FOLDS.get(feature.aggregate) or partial.within_day, feature.half_life_days or 0, most_keys
+        )
         for partial in feature_partials(feature)
-    ]
+    ]  # fmt: skip
 
 
 class Slots:
@@ -69,7 +79,7 @@ class Slots:
         for feature in features.windowed:
             for window in feature.windows:
                 for slot in feature_slots(feature, window):
-                    shared = Slot(kept[slot.partial.definition], slot.window, slot.fold, slot.half_life_days)
+                    shared = replace(slot, partial=kept[slot.partial.definition])
                     self._by_definition.setdefault(slot.definition, shared)
 
     def __iter__(self) -> Iterator[Slot]:

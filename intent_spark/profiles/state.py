@@ -15,7 +15,7 @@ from intent_spark.profiles.contract import LAST_EVENT
 from intent_spark.profiles.fold import Days, Step, read_ranges
 from intent_spark.profiles.slots import GAPS, Slot, Slots
 from intent_spark.profiles.spans import BEGINNING, DayRange, span, window_start
-from intent_spark.profiles.user_days import kept_hashes
+from intent_spark.profiles.user_days import as_map, kept_hashes
 
 
 @dataclass(frozen=True)
@@ -153,16 +153,16 @@ def _combined(slot: Slot, before: str | None, delta: str) -> Column:
             united = f"array_union(coalesce({known}, {nothing}), coalesce({delta}, {nothing}))"
             text = f"slice(array_sort({united}), 1, {kept_hashes(slot.partial)})"
         case "keyed":
-            text = _keyed(known, delta)
+            text = _keyed(known, delta, slot.most_keys)
         case "gaps":
             text = _gaps(known, delta)
     return F.expr(text)
 
 
-def _keyed(known: str, delta: str) -> str:
+def _keyed(known: str, delta: str, most: int) -> str:
     nothing = "cast(map() as map<string,bigint>)"
     summed = f"map_zip_with(coalesce({known}, {nothing}), {delta}, (k, a, b) -> coalesce(a, 0L) + coalesce(b, 0L))"
-    told = f"map_from_entries(array_sort(filter(map_entries({summed}), e -> e.value != 0)))"
+    told = as_map(f"map_entries({summed})" if most else f"filter(map_entries({summed}), e -> e.value != 0)", most)
     return f"if({delta} is null, coalesce({known}, {nothing}), {told})"
 
 

@@ -115,7 +115,19 @@ def keyed_partials(events: DataFrame, partials: Sequence[Partial]) -> DataFrame:
     return summed.groupBy(*DAY).agg(*[entries(n, "value").alias(p.name) for n, p in enumerate(partials)])
 
 
-def entries(part: int, total: str) -> Column:
-    """One part's keys with their totals as a map in the keys' order; totals of zero are left out."""
-    kept = f"case when part = {part} and `{total}` != 0 then named_struct('key', key, 'value', `{total}`) end"
-    return F.expr(f"map_from_entries(array_sort(collect_list({kept})))")
+def entries(part: int, total: str, most: int = 0) -> Column:
+    """One part's keys with their totals as a map in the keys' order; totals of zero are left out.
+
+    Where there is a ``most``, only so many keys are kept, and those that add up to zero too: they hold their place.
+    """
+    counts = "is not null" if most else "!= 0"
+    kept = f"case when part = {part} and `{total}` {counts} then named_struct('key', key, 'value', `{total}`) end"
+    return F.expr(as_map(f"collect_list({kept})", most))
+
+
+def as_map(listed: str, most: int) -> str:
+    """SQL for a map of entries in the keys' order: of all, or of the ``most`` whose keys have the smallest hashes."""
+    if most:
+        placed = f"array_sort(transform({listed}, e -> named_struct('place', xxhash64(e.key), 'entry', e)))"
+        listed = f"transform(slice({placed}, 1, {most}), e -> e.entry)"
+    return f"map_from_entries(array_sort({listed}))"

@@ -67,6 +67,12 @@ def test_values_and_windows(conf: Path) -> None:
         (windowed("n", "count", [7], cap=64), "aggregate count takes no cap"),
         (windowed("n", "distinct", [7], value="category"), "aggregate distinct needs cap"),
         (windowed("n", "top", [7], value="category"), "aggregate top needs places"),
+        (windowed("n", "top", ["lifetime"], value="category", places=1), "aggregate top over the lifetime needs cap"),
+        (
+            windowed("n", "count", [7, "lifetime"], by="category"),
+            "aggregate count by category over the lifetime needs cap",
+        ),
+        (windowed("n", "sum", [7], value="price", by="category", cap=64), "aggregate sum by category takes no cap"),
         (windowed("n", "decayed_sum", [7], value="price"), "aggregate decayed_sum needs half_life_days"),
         (windowed("n", "decayed_sum", ["lifetime"], value="price", half_life_days=7), "not the lifetime"),
         (windowed("n", "count", [7], weights={"view": 2}), "aggregate count takes no weights"),
