@@ -78,7 +78,9 @@ def test_a_wrong_delimiter(
     file = good.with_name("semicolons.csv")
     file.write_text(f"{HEADER}\n{line('b')}\n".replace(",", ";"))
     said = refused(context, ContractError, lambda: ingest("till", file))
-    assert "source till: its files are no longer what they were" in said and "lost id, lost who" in said
+    assert "source till: its files are no longer what they were" in said
+    lost = ("at", "currency", "id", "item", "price", "quantity", "what", "who")
+    assert ", ".join(f"lost {column}" for column in lost) + ";" in said
     elsewhere = JobContext(context.settings, context.spark, Lakehouse(context.spark, f"{context.lakehouse.root}-2"))
     with pytest.raises(ContractError, match=r"\(one column; is the delimiter ';'\?\)"):
         ingest_into(elsewhere, "till", file)
