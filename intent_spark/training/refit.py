@@ -19,9 +19,9 @@ from intent_spark.config.log import step
 from intent_spark.models.logistic import FloatArray
 from intent_spark.training.checkpoint import Named
 from intent_spark.training.feed import ExampleTable, SplitRows
-from intent_spark.training.fitting import FitData, Fitted, Found, customers, fit_candidate
+from intent_spark.training.fitting import FitData, Fitted, customers, fit_candidate
 from intent_spark.training.selection import Selection, recalibrated
-from intent_spark.training.stream import RankRows, rank_rows
+from intent_spark.training.stream import rank_rows
 
 SPLITS = ("train", "refit", "validation")
 HALVES = (0, 1)
@@ -43,7 +43,8 @@ def refit(
         source = SplitRows.of(table, SPLITS, data.schema, rank, collective.size, collective.sum)
         rows = rank_rows(source, data.feed, collective)
         counts["rows"] = rows.rows
-    everything = _fitting(data, rows, "refit-", first)
+    known = {name: candidate.found for name, candidate in first.items()}
+    everything = replace(data, training=rows, keeper=Named(data.keeper, "refit-"), found=known)
     refitted: dict[str, Fitted] = {}
     for name, candidate in first.items():
         with step(f"train_intent.refit_{name}", rank=rank):
@@ -51,26 +52,9 @@ def refit(
     if not _can_be_halved(everything, first):
         return refitted, chosen
     with step("train_intent.refit_calibration", rank=rank):
-        logits = _cross_fitted(first, data, source)
+        logits = _cross_fitted(list(first), everything, source)
         final = recalibrated(chosen, logits, data.validation, data.config, collective)
     return refitted, final
-
-
-def _fitting(data: FitData, rows: RankRows, prefix: str, first: Mapping[str, Fitted]) -> FitData:
-    """A fit on other rows than the first one's, with what that one found."""
-    found = {name: as_many_updates(one.found, data.training.total, rows.total) for name, one in first.items()}
-    return replace(data, training=rows, keeper=Named(data.keeper, prefix), found=found)
-
-
-def as_many_updates(found: Found, before: int, now: int) -> Found:
-    """What a fit on ``before`` rows found, for one on ``now`` rows: a network's epochs change, its updates do not.
-
-    The dates of one user resemble each other. On more dates as many epochs would show the network every user more
-    often, and it learns users by heart.
-    """
-    if not found.epochs:
-        return found
-    return replace(found, epochs=max(1, round(found.epochs * before / now)))
 
 
 def _can_be_halved(data: FitData, names: Collection[str]) -> bool:
@@ -86,14 +70,15 @@ def _can_be_halved(data: FitData, names: Collection[str]) -> bool:
     return bool(data.collective.sum(np.array(counts)).min() > 0)
 
 
-def _cross_fitted(first: Mapping[str, Fitted], data: FitData, source: SplitRows) -> dict[str, FloatArray]:
+def _cross_fitted(names: list[str], data: FitData, source: SplitRows) -> dict[str, FloatArray]:
     """Log odds of this rank's validation rows [n], each by candidates fitted on the other half of the users."""
-    judged = {name: np.zeros(data.validation.rows) for name in first}
+    judged = {name: np.zeros(data.validation.rows) for name in names}
     collective = data.collective
     for half in HALVES:
         fewer = source.half_of(half, collective.rank, collective.size, collective.sum)
-        part = _fitting(data, rank_rows(fewer, data.feed, collective), f"refit-half-{half}-", first)
+        keeper = Named(data.keeper, f"half-{half}-")
+        part = replace(data, training=rank_rows(fewer, data.feed, collective), keeper=keeper)
         others = data.validation.buckets % 2 != half
-        for name in first:
+        for name in names:
             judged[name][others] = fit_candidate(name, part).validation_logits[others]
     return judged
