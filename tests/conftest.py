@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from pyspark.sql import SparkSession
 
@@ -17,6 +18,9 @@ from intent_spark.lakehouse.lakehouse import Lakehouse
 from intent_spark.lakehouse.session import spark_session
 
 ROOT = Path(__file__).resolve().parents[1]
+# How long a case takes says how busy the machine is, nothing else.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 # For jobs that tests start as processes of their own: over so soon that the optimizing compiler is all cost.
 QUICK_JAVA = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
 
