@@ -47,4 +47,4 @@ def undisturbed(spark: SparkSession, table: str, write: Callable[[], None]) -> N
 
 def _operations(table: str) -> dict[int, str]:
     """What each version was made by, oldest first."""
-    return {info["version"]: info["operation"] for info in reversed(StoredTable(table).history())}
+    return dict(sorted((int(info["version"]), str(info.get("operation"))) for info in StoredTable(table).history()))

@@ -84,6 +84,12 @@ def test_a_day_is_replaced_and_no_other(lakehouse: Lakehouse) -> None:
     assert {one["day"].day for one in lakehouse.rows("days", "day")} == {1, 2}
 
 
+def test_a_creation_that_was_killed_does_not_hinder(lakehouse: Lakehouse) -> None:
+    Path(lakehouse.path("days"), "_delta_log").mkdir(parents=True)
+    lakehouse.append_rows([row(1)], DAYS)
+    assert lakehouse.read("days").count() == 1
+
+
 def test_checks_are_kept(lakehouse: Lakehouse) -> None:
     with pytest.raises(Exception, match="failed validation"):
         lakehouse.append_rows([row(1) | {"day": date(2025, 1, 1)}], CHECKED)

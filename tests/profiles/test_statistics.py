@@ -33,7 +33,7 @@ def sketch_of(values: list[float]) -> dict[str, int]:
     return {str(index): n for index, n in Counter(bins(np.array(values, np.float64)).tolist()).items()}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(numbers, min_size=1, max_size=60))
 def test_every_quantile_is_right_to_one_per_cent(values: list[float]) -> None:
     told = statistics(sketch_of(values))

@@ -73,7 +73,7 @@ def numbers(batches: list) -> list[int]:
     return [int(weight) - 1 for _, _, weights in batches for weight in weights if weight]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     sizes=st.lists(st.integers(0, 9), min_size=1, max_size=3),
     row_group_rows=st.integers(1, 5),
