@@ -25,6 +25,9 @@ DELTA_CONF = {
     "spark.sql.legacy.codingErrorAction": "true",
     # A plan cut in a log line is worth less than the megabytes that a whole one takes with 200 features.
     "spark.sql.debug.maxToStringFields": "25",
+    # One snapshot compiles more plans than the hundred that Spark remembers: each would be compiled, by Spark and then
+    # by Java, again and again.
+    "spark.sql.codegen.cache.maxEntries": "2000",
     # Ranks that train take every core: a late heartbeat is no dead executor, whose connection would be closed.
     "spark.network.timeout": "600s",
     # What is cached is read once or twice: choosing a compression for each column takes as long as making the rows.
