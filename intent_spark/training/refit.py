@@ -19,7 +19,7 @@ from intent_spark.config.log import step
 from intent_spark.models.logistic import FloatArray
 from intent_spark.training.checkpoint import Named
 from intent_spark.training.feed import ExampleTable, SplitRows
-from intent_spark.training.fitting import FitData, Fitted, customers, fit_candidate
+from intent_spark.training.fitting import FitData, Fitted, Found, customers, fit_candidate
 from intent_spark.training.selection import Selection, recalibrated
 from intent_spark.training.stream import rank_rows
 
@@ -43,18 +43,30 @@ def refit(
         source = SplitRows.of(table, SPLITS, data.schema, rank, collective.size, collective.sum)
         rows = rank_rows(source, data.feed, collective)
         counts["rows"] = rows.rows
-    known = {name: candidate.found for name, candidate in first.items()}
+    known = {name: as_often(one.found, data.training.total, rows.total) for name, one in first.items()}
     everything = replace(data, training=rows, keeper=Named(data.keeper, "refit-"), found=known)
     refitted: dict[str, Fitted] = {}
     for name, candidate in first.items():
         with step(f"train_intent.refit_{name}", rank=rank):
-            refitted[name] = replace(fit_candidate(name, everything), history=candidate.history)
+            again = fit_candidate(name, everything)
+            refitted[name] = replace(again, history=candidate.history, found=candidate.found)
     if not _can_be_halved(everything, first):
         return refitted, chosen
     with step("train_intent.refit_calibration", rank=rank):
         logits = _cross_fitted(list(first), everything, source)
         final = recalibrated(chosen, logits, data.validation, data.config, collective)
     return refitted, final
+
+
+def as_often(found: Found, before: int, now: int) -> Found:
+    """What a fit on ``before`` rows found, for one on ``now`` rows of the same users.
+
+    The dates of a user resemble each other: on twice the dates as many epochs would show a network each user twice as
+    often, and it learns them by heart. So it gets as many epochs less as there are more dates, but at least one.
+    """
+    if not found.epochs:
+        return found
+    return replace(found, epochs=max(1, round(found.epochs * before / now)))
 
 
 def _can_be_halved(data: FitData, names: Collection[str]) -> bool:

@@ -21,8 +21,8 @@ from intent_spark.models.schema import FeatureSchema, NumericFeature
 from intent_spark.training.checkpoint import NoKeeper
 from intent_spark.training.collective import OneRank
 from intent_spark.training.feed import ExampleTable, Share, SplitRows, Splits
-from intent_spark.training.fitting import FitData, Fitted, fit_candidate
-from intent_spark.training.refit import refit
+from intent_spark.training.fitting import FitData, Fitted, Found, fit_candidate
+from intent_spark.training.refit import as_often, refit
 from intent_spark.training.selection import Selection, select
 from intent_spark.training.stream import rank_rows
 from intent_spark.training.tuning import GivenUpError, Tuning, _Pruning, touched, tune
@@ -83,6 +83,13 @@ def test_a_refit_is_the_fit_of_all_dates_with_what_was_found(table: ExampleTable
     assert trees_of(second["gbdt"].files) == trees_of(first["gbdt"].files) == first["gbdt"].found.trees
     assert second["gbdt"].files != first["gbdt"].files
     assert (final.champion, final.metrics) == (chosen.champion, chosen.metrics)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "now", "wanted"), [(4, 2000, 2), (4, 500, 8), (1, 5000, 1), (0, 2000, 0), (None, 2000, None)]
+)
+def test_over_more_dates_a_network_sees_a_user_as_often(epochs: int | None, now: int, wanted: int | None) -> None:
+    assert as_often(Found(l2=0.1, epochs=epochs), 1000, now) == Found(l2=0.1, epochs=wanted)
 
 
 def test_halves_are_of_users(table: ExampleTable) -> None:
