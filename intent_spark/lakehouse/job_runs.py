@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,18 @@ JOB_RUNS = TableContract(
         Column("rows_in", "bigint", "rows read"),
         Column("rows_out", "bigint", "rows written"),
         Column("message", "string", "what the run said at its end"),
+        Column("costs", "array<struct<part:string,rows:bigint,seconds:double>>", "what its parts read and took"),
     ),
 )
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a kind of work within a run, such as a strategy, read and took: later runs are predicted by it."""
+
+    part: str
+    rows: int
+    seconds: float
 
 
 @dataclass
@@ -44,6 +54,7 @@ class Outcome:
     rows_out: int = 0
     inputs: dict[str, int] = field(default_factory=dict)
     status: str = "succeeded"
+    costs: list[Cost] = field(default_factory=list)
 
 
 def record_run(lakehouse: Lakehouse, job: str, arguments: dict[str, Any], started: datetime, outcome: Outcome) -> None:
@@ -52,8 +63,18 @@ def record_run(lakehouse: Lakehouse, job: str, arguments: dict[str, Any], starte
     row = (
         uuid.uuid4().hex, job, started, seconds, outcome.status, json.dumps(arguments, default=str, sort_keys=True),
         code_version(), outcome.inputs, outcome.rows_in, outcome.rows_out, outcome.message,
+        [asdict(cost) for cost in outcome.costs],
     )  # fmt: skip
     lakehouse.append_rows([JOB_RUNS.named(row)], JOB_RUNS)
+
+
+def last_costs(lakehouse: Lakehouse, job: str) -> list[Cost]:
+    """What the parts of a job's runs took, of the newest run first."""
+    if not lakehouse.has_columns(JOB_RUNS.name, "costs"):  # a table of an earlier version of this software
+        return []
+    runs = lakehouse.rows(JOB_RUNS.name, "started_at", "costs", where=[("job", "=", job)])
+    newest_first = sorted(runs, key=lambda run: run["started_at"], reverse=True)
+    return [Cost(**cost) for run in newest_first for cost in run["costs"] or []]
 
 
 def code_version() -> str:

@@ -111,6 +111,10 @@ class Lakehouse:
         """The rows of a small table, if it is there, without a Spark job; a map is a list of pairs."""
         return driver_rows.read(self.path(name), columns, where) if self.exists(name) else []
 
+    def has_columns(self, name: str, *columns: str) -> bool:
+        """Whether the table is there and has these columns."""
+        return self.exists(name) and set(columns) <= set(driver_rows.schema_of(self.path(name)).names)
+
     def create(self, contract: TableContract, properties: dict[str, str] | None = None) -> None:
         """Create the table with its contract's schema, properties and CHECK constraints, or add columns it lacks.
 

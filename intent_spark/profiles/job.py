@@ -22,7 +22,7 @@ from intent_spark.lakehouse.job import (
     iso_day,
     positive,
 )
-from intent_spark.lakehouse.job_runs import Outcome
+from intent_spark.lakehouse.job_runs import Cost, Outcome, last_costs
 from intent_spark.lakehouse.lakehouse import Build, Lakehouse
 from intent_spark.lakehouse.quality import check_gates
 from intent_spark.lakehouse.shop import data_range, event_rows, touched_days
@@ -37,7 +37,7 @@ from intent_spark.profiles.planner import (
 )
 from intent_spark.profiles.snapshot_statistics import write_statistics
 from intent_spark.profiles.staleness import LATE, PROFILES, day_items, snapshot_items, statistics_items
-from intent_spark.profiles.tables import JOB, Cost, ProfileTables, holdings
+from intent_spark.profiles.tables import JOB, ProfileTables, holdings
 from intent_spark.profiles.user_days import reads_items
 
 DAYS_PER_COMMIT = 92
@@ -111,9 +111,9 @@ class BuildProfiles(Job):
         if options.staged:
             target = ProfileTables(context.lakehouse, context.settings.features, inputs, STAGING)
         kept = context.settings.profiles
-        rows_in, cost = _build_days(tables, plan.inputs["days"], kept.rows_per_file, plan.inputs["day_rate"])
+        rows_in, costs = _build_days(tables, plan.inputs["days"], kept.rows_per_file, plan.inputs["day_rate"])
         dates = [way.way.as_of for run in plan.inputs["runs"] for way in run]
-        rows_out = _build_snapshots(target, plan.inputs["runs"], cost)
+        rows_out, of_snapshots = _build_snapshots(target, plan.inputs["runs"])
         if options.staged and dates:
             _swap(tables, target, dates)
         if dates and (dropped := tables.prune_states(kept.keep_states)):
@@ -126,7 +126,7 @@ class BuildProfiles(Job):
         for as_of in plan.inputs["late"]:
             _tell_moved(tables, as_of, before)
         message = f"{len(plan.inputs['days'])} days and {len(dates)} snapshots built: {rows_out} profiles"
-        return Outcome(message, rows_in, rows_out, inputs)
+        return Outcome(message, rows_in, rows_out, inputs, costs=[*costs, *of_snapshots])
 
 
 def _wanted_dates(lakehouse: Lakehouse, options: Namespace) -> list[date]:
@@ -173,8 +173,7 @@ def _told(days: dict[date, PlanItem], needed: list[date]) -> list[PlanItem]:
 
 def _rates(context: JobContext) -> dict[str, float]:
     """Seconds that the last runs took for a row, by strategy."""
-    lakehouse = context.lakehouse
-    return seconds_per_row([build for _, build in lakehouse.builds(PROFILES)] if lakehouse.exists(PROFILES) else [])
+    return seconds_per_row(last_costs(context.lakehouse, JOB))
 
 
 def _ways(
@@ -208,25 +207,25 @@ def _build_days(
             if reads_items(tables.features):
                 counts["unknown_items"] = tables.unknown_items(chunk)
             total += counts["events"]
-    return total, [{"strategy": DAYS, "rows": total, "seconds": time.monotonic() - started}] if days else []
+    return total, [Cost(DAYS, total, time.monotonic() - started)] if days else []
 
 
-def _build_snapshots(tables: ProfileTables, runs: list[list[Snapshot]], spent: list[Cost]) -> int:
+def _build_snapshots(tables: ProfileTables, runs: list[list[Snapshot]]) -> tuple[int, list[Cost]]:
     """Build the runs side by side, the dates of each one after the other: they roll from one to the next.
 
-    What the days cost, ``spent``, is kept with the first snapshot.
+    Gives the profiles written and what each date cost, the newest first.
     """
-    first = {runs[0][0].way.as_of: spent} if runs else {}
 
-    def build(run: list[Snapshot]) -> int:
-        return sum(_build_snapshot(tables, snapshot, first.get(snapshot.way.as_of, [])) for snapshot in run)
+    def build(run: list[Snapshot]) -> list[tuple[int, Cost]]:
+        return [_build_snapshot(tables, snapshot) for snapshot in run]
 
     tables.create()
     with ThreadPoolExecutor(max(len(runs), 1)) as pool:
-        return sum(pool.map(build, runs))
+        built = [snapshot for run in pool.map(build, runs) for snapshot in run]
+    return sum(rows for rows, _ in built), [cost for _, cost in reversed(built)]
 
 
-def _build_snapshot(tables: ProfileTables, snapshot: Snapshot, spent: list[Cost]) -> int:
+def _build_snapshot(tables: ProfileTables, snapshot: Snapshot) -> tuple[int, Cost]:
     as_of, reads = snapshot.way.as_of, snapshot.reads
     fields = {"as_of": as_of, "strategy": snapshot.strategy, "reads_rows": reads.rows}
     fields |= {"why": snapshot.why} if snapshot.why else {}
@@ -236,11 +235,10 @@ def _build_snapshot(tables: ProfileTables, snapshot: Snapshot, spent: list[Cost]
         started = time.monotonic()
         if not snapshot.way.is_there:
             tables.write_state(snapshot)
-        cost: Cost = {"strategy": snapshot.strategy, "rows": reads.rows, "seconds": time.monotonic() - started}
-        counts["rows"] = tables.write_profiles(as_of, [*spent, cost])
+        counts["rows"] = tables.write_profiles(as_of)
         if tables.features.user:
             counts["unknown_users"] = tables.unknown_users(as_of)
-    return int(counts["rows"])
+    return int(counts["rows"]), Cost(snapshot.strategy, reads.rows, time.monotonic() - started)
 
 
 def _swap(tables: ProfileTables, staged: ProfileTables, dates: list[date]) -> None:
@@ -261,9 +259,7 @@ def _swap(tables: ProfileTables, staged: ProfileTables, dates: list[date]) -> No
                     f"{STAGING} {as_of}: {found.get(as_of)} rows and users where the state has {wanted}; "
                     "the profiles were left as they are."
                 )
-        staged_builds = lakehouse.newest_builds(STAGING)
-        costs = [cost for as_of in dates for cost in staged_builds[as_of.isoformat()].details["costs"]]
-        details = {"features": feature_hashes(tables.features), "costs": costs}
+        details = {"features": feature_hashes(tables.features)}
         build = Build(JOB, [d.isoformat() for d in dates], tables.inputs, definition_hash(tables.features), details)
         tables.create()
         lakehouse.replace(built, tables.profiles, "as_of", dates, build)

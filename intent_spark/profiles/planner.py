@@ -9,6 +9,7 @@ from statistics import median
 from typing import Literal
 
 from intent_spark.config.features import FeaturesConfig
+from intent_spark.lakehouse.job_runs import Cost
 from intent_spark.lakehouse.lakehouse import Build
 from intent_spark.lakehouse.shop import touched_within
 from intent_spark.profiles.contract import sequence_hash
@@ -218,13 +219,12 @@ def _cost(snapshot: Snapshot, rates: dict[str, float], others: Iterable[Iterable
     return _predicted(snapshot, rates) or 0 if known else snapshot.reads.rows * snapshot.passes + snapshot.builds_from
 
 
-def seconds_per_row(builds: Iterable[Build]) -> dict[str, float]:
-    """By strategy the median of what the last runs took for a row that they read; newest builds first."""
+def seconds_per_row(costs: Iterable[Cost]) -> dict[str, float]:
+    """By strategy the median of what the last snapshots took for a row that they read; the newest run's costs first."""
     seen: dict[str, list[float]] = {}
-    for build in builds:
-        for cost in build.details.get("costs", []):
-            if cost["rows"]:
-                seen.setdefault(cost["strategy"], []).append(cost["seconds"] / cost["rows"])
+    for cost in costs:
+        if cost.rows:
+            seen.setdefault(cost.part, []).append(cost.seconds / cost.rows)
     return {strategy: median(rates[:LAST_RUNS]) for strategy, rates in seen.items()}
 
 

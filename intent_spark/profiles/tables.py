@@ -32,8 +32,6 @@ from intent_spark.profiles.state import build_state, same_slots
 from intent_spark.profiles.user_days import reads_items, user_days, with_items, without_known_item
 
 JOB = "build_profiles"
-# What a strategy read and took: {"strategy": …, "rows": …, "seconds": …}.
-Cost = dict[str, float | str]
 
 
 class ProfileTables:
@@ -104,10 +102,10 @@ class ProfileTables:
         state = state.withColumn("as_of", F.lit(way.as_of)).sortWithinPartitions("user_id")
         self.lakehouse.replace(state, contract, "as_of", [way.as_of], build)
 
-    def write_profiles(self, as_of: date, costs: list[Cost]) -> int:
+    def write_profiles(self, as_of: date) -> int:
         """Replace the profiles of one date by those of its state; gives their number."""
         profiles = profiles_of(self.state(as_of), self.users(as_of), self.features, as_of, self.zone)
-        details = {"features": feature_hashes(self.features), "costs": costs}
+        details = {"features": feature_hashes(self.features)}
         build = Build(JOB, [as_of.isoformat()], self.inputs, definition_hash(self.features), details)
         self.lakehouse.replace(profiles.sortWithinPartitions("user_id"), self.profiles, "as_of", [as_of], build)
         return self.lakehouse.read(self.profiles.name).where(F.col("as_of") == F.lit(as_of)).count()

@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
-from datetime import date
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from typing import Any, ClassVar
 
 import pytest
@@ -23,7 +24,7 @@ from intent_spark.lakehouse.job import (
     execute,
     iso_day,
 )
-from intent_spark.lakehouse.job_runs import Outcome, code_version
+from intent_spark.lakehouse.job_runs import JOB_RUNS, Cost, Outcome, code_version, last_costs, record_run
 
 
 class Sell(Job):
@@ -71,6 +72,19 @@ def test_success_is_recorded(context: JobContext) -> None:
     assert json.loads(run["arguments"]) == {"as_of": "2026-03-01", "source": "shop"}
     assert run["seconds"] > 0
     assert run["code_version"] == code_version()
+
+
+def test_what_the_last_runs_cost_is_known_newest_first(context: JobContext) -> None:
+    """Also where the first run was of a version that did not keep it, and another job ran between."""
+    older = replace(JOB_RUNS, columns=tuple(c for c in JOB_RUNS.columns if c.name != "costs"))
+    assert last_costs(context.lakehouse, "sell") == []
+    values = dict.fromkeys([column.name for column in older.columns])
+    context.lakehouse.append_rows([values | {"job": "sell", "started_at": datetime(2026, 3, 1, tzinfo=UTC)}], older)
+    assert last_costs(context.lakehouse, "sell") == []
+    days, roll, merge = Cost("days", 10, 1.0), Cost("roll", 20, 2.0), Cost("merge", 20, 3.0)
+    for day, job, costs in ((2, "sell", [days, roll]), (4, "sell", [days, merge]), (3, "buy", [roll])):
+        record_run(context.lakehouse, job, {}, datetime(2026, 3, day, tzinfo=UTC), Outcome(costs=costs))
+    assert last_costs(context.lakehouse, "sell") == [days, merge, days, roll]
 
 
 def test_nothing_to_do_is_recorded_and_not_run(context: JobContext) -> None:

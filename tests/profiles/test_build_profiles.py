@@ -19,7 +19,7 @@ from intent_spark.config.settings import Settings
 from intent_spark.dimensions.contract import ITEMS, USERS
 from intent_spark.events.contract import EVENTS as EVENTS_CONTRACT
 from intent_spark.lakehouse.job import Job, JobContext, Plan, execute
-from intent_spark.lakehouse.job_runs import Outcome
+from intent_spark.lakehouse.job_runs import Outcome, last_costs
 from intent_spark.lakehouse.lakehouse import CHANGED_FROM, Build, Lakehouse
 from intent_spark.pipeline.options import build_parser
 from intent_spark.profiles.contract import feature_columns
@@ -355,7 +355,7 @@ RANGE = ("--start-date", "2026-03-18", "--end-date", "2026-03-21")
 def test_every_strategy_writes_the_same_profiles(merged: JobContext, tmp_path: Path, words: tuple[str, ...]) -> None:
     warehouse = tmp_path / "warehouse"
     shutil.copytree(merged.lakehouse.root, warehouse)
-    for table in ("profiles", "profile_states", "user_days"):
+    for table in ("profiles", "profile_states", "user_days", "job_runs"):
         shutil.rmtree(warehouse / table)
     context = replace(merged, lakehouse=Lakehouse(merged.spark, str(warehouse)))
     found = plan(context, *RANGE, *words)
@@ -384,6 +384,9 @@ def test_one_more_day_rolls_and_predicts_what_it_reads(merged: JobContext, tmp_p
         after = files_by_partition(context.lakehouse, table)
         assert after.keys() - before[table].keys() <= {added}
         assert all(after[partition] == files for partition, files in before[table].items())
+    newest = last_costs(context.lakehouse, "build_profiles")
+    assert [cost.part for cost in newest[:2]] == ["days", "roll"]
+    assert newest[1].rows == rows
 
 
 def test_late_events_say_what_they_moved(

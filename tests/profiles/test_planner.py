@@ -8,6 +8,7 @@ from datetime import date, timedelta
 
 import pytest
 
+from intent_spark.lakehouse.job_runs import Cost
 from intent_spark.lakehouse.lakehouse import Build
 from intent_spark.profiles.contract import sequence_hash
 from intent_spark.profiles.planner import (
@@ -135,8 +136,7 @@ def test_a_state_of_the_date_needs_nothing_but_what_it_lacks() -> None:
 
 def test_the_last_runs_tell_the_rate() -> None:
     costs = [("roll", 10, 1.0), ("roll", 10, 3.0), ("roll", 10, 2.0), ("merge", 100, 1.0), ("merge", 0, 9.0)]
-    builds = [Build("b", details={"costs": [{"strategy": s, "rows": r, "seconds": t}]}) for s, r, t in costs]
-    assert seconds_per_row([*builds, Build("b")]) == {"roll": 0.2, "merge": 0.01}
+    assert seconds_per_row([Cost(*cost) for cost in costs]) == {"roll": 0.2, "merge": 0.01}
 
 
 def test_changed_declarations_are_named() -> None:
