@@ -62,7 +62,7 @@ def as_often(found: Found, before: int, now: int) -> Found:
     """What a fit on ``before`` rows found, for one on ``now`` rows of the same users.
 
     The dates of a user resemble each other: on twice the dates as many epochs would show a network each user twice as
-    often, and it learns them by heart. So it gets as many epochs less as there are more dates, but at least one.
+    often, and it learns them by heart. Twice the rows, half the epochs; but at least one.
     """
     if not found.epochs:
         return found
