@@ -46,6 +46,10 @@ def raise_rank_error(scratch: Path, cause: BaseException | None, ranks: int) -> 
     raise RuntimeError(f"{who} ended without a word (killed, or out of memory?){echoed}") from cause
 
 
+# What Horovod says of an exchange that another rank left; within a TensorFlow graph only the transport's own words.
+ECHOES = ("HorovodInternalError", "Horovod has been shut down", "gloo/transport/")
+
+
 def _is_echo(report: dict[str, Any]) -> bool:
     """Whether the rank failed only because another one was gone."""
-    return "HorovodInternalError" in report["traceback"] or "Horovod has been shut down" in report["error"]
+    return any(echo in report["error"] or echo in report["traceback"] for echo in ECHOES)

@@ -193,12 +193,20 @@ def test_what_cannot_be_learnt_from(
         check_splits(splits, ranks)
 
 
-def test_a_refusal_counts_before_an_error_and_an_error_before_its_echo(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "echo",
+    [
+        "UnknownError: Horovod has been shut down",
+        "UnknownError: Graph execution error: [gloo/transport/tcp/pair.cc:589] Read error [127.0.0.1]:13232: Connection "
+        "reset by peer",
+    ],
+)
+def test_a_refusal_counts_before_an_error_and_an_error_before_its_echo(tmp_path: Path, echo: str) -> None:
     def report(rank: int, error: str, refused: bool = False) -> None:
         text = json.dumps({"rank": rank, "refused": refused, "error": error, "traceback": error})
         (tmp_path / f"error-{rank}.json").write_text(text)
 
-    report(0, "UnknownError: Horovod has been shut down")
+    report(0, echo)
     with pytest.raises(RuntimeError, match="Rank 1, 2 ended without a word .*; rank 0 then failed: UnknownError"):
         raise_rank_error(tmp_path, None, 3)
     report(1, "OSError: disk full")
