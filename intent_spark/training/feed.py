@@ -22,6 +22,7 @@ from intent_spark.models.schema import FeatureSchema
 from intent_spark.training.windows import Piece
 
 LABEL, WEIGHT, SPLIT, USER = "label", "weight", "split", "user_id"
+DATE = "as_of"  # what the table is partitioned by
 CHURNED, CHURN_WEIGHT = "churned", "churn_weight"
 BUCKETS = 256
 # One split, or the rows of several as if they were one.
@@ -132,6 +133,11 @@ class ExampleTable:
             wanted = self._groups[number].scanner(schema=self._schema, filter=ds.field(SPLIT).isin(_names(split)))
             counts[number] = wanted.count_rows()
         return [int(rows) for rows in total(counts)]
+
+    def dates(self, counts: Sequence[int]) -> int:
+        """How many dates have rows, by ``counts`` of the row groups; a table that is not cut by date is of one."""
+        groups = (group for group, rows in zip(self._groups, counts, strict=True) if rows)
+        return len({ds.get_partition_keys(group.partition_expression).get(DATE) for group in groups})
 
     def read(self, split: Splits, group: int, columns: Sequence[str]) -> Iterator[pa.Table]:
         """The split's rows of a row group in the file's order, at most ``READ_ROWS`` at a time."""

@@ -11,6 +11,9 @@ from intent_spark.training.launchers import Launcher
 from intent_spark.training.rank import RESULT
 from intent_spark.training.task import RankTask
 
+# What Horovod says of an exchange that another rank left; within a TensorFlow graph only the transport's own words.
+ECHOES = ("HorovodInternalError", "Horovod has been shut down", "gloo/transport/")
+
 
 def run_ranks(launcher: Launcher, task: RankTask, ranks: int) -> None:
     """Run the task on ``ranks`` ranks and return when rank 0 has written its result.
@@ -44,10 +47,6 @@ def raise_rank_error(scratch: Path, cause: BaseException | None, ranks: int) -> 
     who = f"Rank {', '.join(map(str, silent))}" if silent and (reports or ranks == 1) else "A rank"
     echoed = f"; rank {reports[0]['rank']} then failed: {reports[0]['error']}" if reports else f": {cause}"
     raise RuntimeError(f"{who} ended without a word (killed, or out of memory?){echoed}") from cause
-
-
-# What Horovod says of an exchange that another rank left; within a TensorFlow graph only the transport's own words.
-ECHOES = ("HorovodInternalError", "Horovod has been shut down", "gloo/transport/")
 
 
 def _is_echo(report: dict[str, Any]) -> bool:

@@ -43,7 +43,8 @@ def refit(
         source = SplitRows.of(table, SPLITS, data.schema, rank, collective.size, collective.sum)
         rows = rank_rows(source, data.feed, collective)
         counts["rows"] = rows.rows
-    known = {name: as_often(one.found, data.training.total, rows.total) for name, one in first.items()}
+    before, now = (table.dates(those.counts) for those in (data.training.source, source))
+    known = {name: as_often(one.found, before, now) for name, one in first.items()}
     everything = replace(data, training=rows, keeper=Named(data.keeper, "refit-"), found=known)
     refitted: dict[str, Fitted] = {}
     for name, candidate in first.items():
@@ -59,10 +60,11 @@ def refit(
 
 
 def as_often(found: Found, before: int, now: int) -> Found:
-    """What a fit on ``before`` rows found, for one on ``now`` rows of the same users.
+    """What a fit on so many dates ``before`` found, for one on so many ``now``.
 
     The dates of a user resemble each other: on twice the dates as many epochs would show a network each user twice as
-    often, and it learns them by heart. Twice the rows, half the epochs; but at least one.
+    often, and it learns them by heart. Twice the dates, half the epochs; but at least one. More rows of one date are
+    other users, and change nothing.
     """
     if not found.epochs:
         return found

@@ -251,3 +251,18 @@ def test_columns_that_a_file_does_not_have_are_null(tmp_path: Path) -> None:
     read = [list(rows.read("train", group, ["spend_cents_30d"])) for group in range(len(rows.count("train")))]
     nulls = sum(part["spend_cents_30d"].null_count for parts in read for part in parts)
     assert nulls * 2 == sum(len(part) for parts in read for part in parts) > 0
+
+
+def test_the_dates_of_a_split(tmp_path: Path) -> None:
+    """Of row groups that hold some of its rows; a table that is not cut by date is as one."""
+    version = write(tmp_path / "cut", [2, 3, 0, 9], row_group_rows=2)
+    table = ExampleTable(str(tmp_path / "cut"), version)
+    assert table.dates(table.count("train")) == 3
+    assert table.dates(table.count("validation")) == 2
+    assert table.dates(table.count("test")) == 0
+    rows = pa.concat_tables(
+        p for group in range(len(table.count("train"))) for p in table.read("train", group, ["label"])
+    )
+    write_deltalake(str(tmp_path / "whole"), rows)
+    one = ExampleTable(str(tmp_path / "whole"), 0)
+    assert one.dates(one.count("train")) == 1
