@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 
@@ -26,12 +27,14 @@ def session(folder: str, partitions: int) -> SparkSession:
 
 
 def timed(spark: SparkSession, way: str, work: Callable[[], object]) -> Row:
-    """Do the work once: ``way``, ``seconds`` of the wall clock, ``peak GB`` of Java and Python."""
+    """Do the work once: ``way``, ``seconds`` of the wall clock, ``peak GB`` of Java and Python; told on stderr too."""
     forget_peak(spark)
     started = time.perf_counter()
     work()
     seconds = time.perf_counter() - started
-    return {"way": way, "seconds": round(seconds, 2), "peak GB": round(peak_gigabytes(spark), 1)}
+    row: Row = {"way": way, "seconds": round(seconds, 2), "peak GB": round(peak_gigabytes(spark), 1)}
+    print(f"{way}: {row['seconds']} s, {row['peak GB']} GB", file=sys.stderr, flush=True)  # noqa: T201
+    return row
 
 
 def with_ratios(rows: list[Row], others: dict[str, Row]) -> list[Row]:
