@@ -19,20 +19,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from benchmarks.examples import EVENTS, NUMBERS, schema, write_table
 from intent_spark.config.loading import load_settings
 from intent_spark.config.model import ModelConfig, encoder_names
 from intent_spark.config.training import FeedSettings, HorovodSettings
-from intent_spark.models.schema import CategoricalFeature, FeatureSchema, NumericFeature, SequenceFeature
+from intent_spark.models.schema import FeatureSchema
 from intent_spark.reports.table import text_table
 from intent_spark.training.collective import Collective, HorovodRanks, OneRank
 from intent_spark.training.feed import ExampleTable, SplitRows
 from intent_spark.training.stream import Place, RankRows, TrainFeed, rank_rows, train_feed
 
-NUMBERS, EVENTS, GROUP_ROWS, FILE_ROWS = 150, 50, 16_384, 65_536
-EVENT_TYPES = ("view", "search", "cart", "favourite")
+FILE_ROWS = 65_536
 STEPS, REPEATS = 40, 3
 WINDOW_MB, MEMORY_MILLIONS = 64, (5, 20)
 
@@ -53,63 +51,18 @@ def main(megarows: Iterable[int] = MEMORY_MILLIONS) -> None:
             print(f"\n{title}\n{text_table(answer())}", flush=True)  # noqa: T201
 
 
-def schema(numbers: int = NUMBERS, events: int = EVENTS) -> FeatureSchema:
-    """What the columns of :func:`write_table` become."""
-    return FeatureSchema(
-        numeric=tuple(NumericFeature(f"n{number}", 2.0, 1.0) for number in range(numbers)),
-        categorical=(CategoricalFeature("tier", ("a", "b", "c")),),
-        sequences=(
-            SequenceFeature("seq_event_type", "vocabulary", EVENT_TYPES),
-            SequenceFeature("seq_item", "hash", buckets=8192),
-            SequenceFeature("seq_gap_seconds", "number", mean=9.0, std=2.0),
-        ),
-        max_length=events,
-    )
-
-
-def write_table(path: Path, rows: int, numbers: int, events: int, copies: int = 1) -> None:
-    """A Delta table of one Parquet file, which is there ``copies`` times under other names."""
-    from deltalake import convert_to_deltalake
-
-    path.mkdir()
-    pq.write_table(_examples(rows, numbers, events), path / "part-0.parquet", row_group_size=GROUP_ROWS)
-    for copy in range(1, copies):
-        os.link(path / "part-0.parquet", path / f"part-{copy}.parquet")
-    convert_to_deltalake(str(path))
-
-
-def _examples(rows: int, numbers: int, events: int) -> pa.Table:
-    random = np.random.default_rng(1)
-    sizes = random.integers(0, events + 1, rows)
-    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
-    kinds = random.integers(0, len(EVENT_TYPES), offsets[-1])
-    cart = np.zeros(rows, bool)
-    cart[sizes > 0] = kinds[offsets[1:][sizes > 0] - 1] == EVENT_TYPES.index("cart")
-    first = random.poisson(5, rows)
-    odds = -3.0 + 2.5 * cart + 0.2 * (first - 5)
-    items = random.zipf(1.3, offsets[-1]) % 50_000
-    lists = {
-        "seq_event_type": pa.array(EVENT_TYPES).take(pa.array(kinds)),
-        "seq_item": pa.array(items).cast(pa.string()),
-        "seq_gap_seconds": pa.array(random.integers(0, 100_000, offsets[-1])),
-    }
-    return pa.table(
-        {
-            "user_id": pa.array(np.arange(rows)).cast(pa.string()),
-            **{f"n{number}": random.poisson(number % 9, rows) if number else first for number in range(numbers)},
-            "tier": random.choice(["a", "b", "c"], rows),
-            **{name: pa.ListArray.from_arrays(offsets, values) for name, values in lists.items()},
-            "label": (random.random(rows) < 1 / (1 + np.exp(-odds))).astype(np.int32),
-            "weight": np.ones(rows),
-            "split": np.where(np.arange(rows) % 4 == 3, "validation", "train"),
-        }
-    )
-
-
 def _child(case: str, table: Path, *words: str, cores: str = "0", launcher: tuple[str, ...] = ()) -> dict[str, Any]:
-    """What a process says that is held to ``cores``, as its last line of JSON."""
+    """What a process says that is held to ``cores``, as its last line of JSON.
+
+    Raises:
+        SystemExit: it failed; with the end of what it said.
+    """
     command = ["taskset", "-c", cores, *launcher, sys.executable, "-m", "benchmarks.training", case, str(table), *words]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(
+            f"benchmark {case} {' '.join(words)} ended with exit code {done.returncode}:\n{done.stderr[-3000:]}"
+        )
     line = next(line for line in reversed(done.stdout.splitlines()) if "{" in line)
     found: dict[str, Any] = json.loads(line[line.index("{") :])
     return found
