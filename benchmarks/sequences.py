@@ -1,4 +1,4 @@
-"""The last fifty events of every user: rolled on by a day beside a full sort of the history, as one would write it.
+"""The last fifty events of every user, in the shipped columns: rolled on by a day beside a full sort of the history.
 
 Both read the same Parquet files and write Parquet; that the rows are equal is checked.
 """
@@ -16,17 +16,18 @@ from pyspark.sql import functions as F
 from benchmarks.history import AS_OF, PARTITIONS, History
 from benchmarks.measure import session, timed, with_ratios
 from intent_spark.config.features import FeaturesConfig
+from intent_spark.config.loading import load_settings
 from intent_spark.profiles.direct import EventDays
 from intent_spark.profiles.fold import StoredDays
 from intent_spark.profiles.slots import Slots
 from intent_spark.profiles.state import Base, build_state, find_way
-from intent_spark.profiles.user_days import EVENT_FIELDS, user_days
+from intent_spark.profiles.user_days import user_days
 from intent_spark.reports.table import text_table
 
-LENGTH = 50
-FEATURES = FeaturesConfig.model_validate(
-    {"windowed": [], "derived": [], "user": [], "sequence": {"length": LENGTH, "window_days": 3650}}
-)
+SHIPPED = load_settings().features.sequence
+assert SHIPPED is not None
+SEQUENCE = SHIPPED.model_copy(update={"window_days": 3650})
+FEATURES = FeaturesConfig(windowed=[], derived=[], user=[], sequence=SEQUENCE)
 
 
 def main(options: Namespace) -> None:
@@ -44,21 +45,22 @@ def main(options: Namespace) -> None:
         _compare(spark, root)
         rows = with_ratios([full, roll], {"full sort": full})
         spark.stop()
-    print(f"last {LENGTH} events: {history}")  # noqa: T201
+    print(f"last {SEQUENCE.length} events: {history}")  # noqa: T201
     print(text_table(rows))  # noqa: T201
 
 
 def full_sort(events: DataFrame) -> DataFrame:
     """The events of each user numbered from the newest, those up to fifty gathered."""
     events.createOrReplaceTempView("sorted_events")
-    fields = ", ".join(EVENT_FIELDS)
+    values = [f"cast({c.value} as {c.type}) as {c.name}" for c in SEQUENCE.columns if c.value]
+    fields = ", ".join(["event_time", *values])
     return events.sparkSession.sql(
         f"""with numbered as (
                 select user_id, struct({fields}) as event,
                        row_number() over (partition by user_id order by event_time desc, event_id desc) as nth
                 from sorted_events)
             select user_id, transform(array_sort(collect_list(struct(nth, event))), e -> e.event) as last_events
-            from numbered where nth <= {LENGTH} group by user_id"""
+            from numbered where nth <= {SEQUENCE.length} group by user_id"""
     )
 
 
@@ -72,10 +74,11 @@ def _roll(spark: SparkSession, root: Path, events: DataFrame) -> None:
 
 
 def _compare(spark: SparkSession, root: Path) -> None:
-    """As many users, and for each the same fifty."""
+    """As many users, and for each the same fifty, value by value."""
     told = []
-    for name in ("full", "rolled"):
-        frame = spark.read.parquet(f"{root}/{name}")
-        listed = F.xxhash64("user_id", F.expr("transform(last_events, e -> e.event_id)"))
+    names = [column.name for column in SEQUENCE.columns if column.value]
+    for table, prefix in (("full", "last_events."), ("rolled", "")):
+        frame = spark.read.parquet(f"{root}/{table}")
+        listed = F.xxhash64("user_id", *[F.expr(prefix + name) for name in names])
         told.append(frame.agg(F.count("*"), F.sum(F.pmod(listed, F.lit(1_000_003)))).collect()[0])
     assert told[0] == told[1], f"the ways differ: {told}"

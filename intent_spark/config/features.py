@@ -24,7 +24,6 @@ PARAMETERS = {"top": "places", "decayed_sum": "half_life_days"}
 BY_KEY = ("count", "sum")
 # What a profile or a training example holds besides features.
 RESERVED = ("as_of", "user_id", "definition_hash", "label", "split", "weight")
-SEQUENCE_NAMES = ("seq_event_type", "seq_category", "seq_item", "seq_price_band", "seq_gap_seconds")
 
 
 def _known_type(value: str) -> str:
@@ -145,11 +144,37 @@ class UserFeature(Strict):
         return self
 
 
+class SequenceColumn(Strict):
+    """One of the aligned columns of the last events."""
+
+    name: Name
+    value: str | None = Field(default=None, description="SQL expression over an event")
+    gap: bool = Field(default=False, description="instead of a value seconds to the next event, or to as_of")
+    type: Literal["string", "int", "bigint", "double"] = Field(
+        default="string", description="to the networks string and int are categories, bigint and double numbers"
+    )
+    unit: str
+    description: str
+    owner: str
+
+    @model_validator(mode="after")
+    def _one_meaning(self) -> SequenceColumn:
+        """A column is a value or a gap."""
+        if self.gap == (self.value is not None):
+            raise ValueError("a column of the sequence has either a value or gap: true")
+        if self.gap and self.type != "bigint":
+            raise ValueError("a gap is of type bigint")
+        return self
+
+
 class SequenceSettings(Strict):
-    """The last events of a user, oldest first."""
+    """The last events of a user, oldest first, as aligned columns."""
 
     length: PositiveInt = Field(le=500)
     window_days: PositiveInt
+    event_types: list[EventType] = Field(default_factory=list, description="all types if none is said")
+    filter: str | None = Field(default=None, description="SQL condition over an event, beside its type")
+    columns: list[SequenceColumn] = Field(min_length=1)
 
 
 class FeaturesConfig(Strict):
@@ -169,7 +194,8 @@ class FeaturesConfig(Strict):
     @model_validator(mode="after")
     def _distinct_names(self) -> FeaturesConfig:
         names = [column for f in self.windowed for window in f.windows for column in f.columns(window)]
-        names += [d.name for d in self.derived] + [u.name for u in self.user] + [*RESERVED, *SEQUENCE_NAMES]
+        names += [d.name for d in self.derived] + [u.name for u in self.user] + [*RESERVED]
+        names += [c.name for c in self.sequence.columns] if self.sequence else []
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"declares two columns named {', '.join(twice)}")

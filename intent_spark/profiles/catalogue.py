@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from intent_spark.config.features import FeaturesConfig, WindowedFeature, words
+from intent_spark.config.features import FeaturesConfig, SequenceColumn, WindowedFeature, words
 from intent_spark.profiles.contract import feature_columns
+from intent_spark.profiles.sequence import counted_events
 
 HEAD = """# Features
 
@@ -84,6 +85,16 @@ def _sequence(features: FeaturesConfig) -> list[str]:
     if not features.sequence:
         return []
     lines = [f"## The last {features.sequence.length} events, over {features.sequence.window_days} days", ""]
-    lines += ["| feature | unit | meaning |", "|---|---|---|"]
-    told = [c for c in feature_columns(features) if c.role == "sequence"]
-    return [*lines, *[f"| `{c.name}` | {c.unit} | {c.meaning} |" for c in told], ""]
+    which = counted_events(features.sequence)
+    lines += ["Oldest first; of all events." if which == "true" else f"Oldest first; of events where `{which}`.", ""]
+    lines += ["| feature | made of | type | unit | owner | meaning |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| `{c.name}` | {made_of_events(c)} | {c.type} | {c.unit} | {c.owner} | {c.description} |"
+        for c in features.sequence.columns
+    ]
+    return [*lines, ""]
+
+
+def made_of_events(column: SequenceColumn) -> str:
+    """How a column of the sequence comes from its events, in one phrase."""
+    return f"`{column.value}` of each" if column.value else "time to the next"

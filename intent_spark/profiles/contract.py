@@ -6,14 +6,12 @@ import hashlib
 import json
 from typing import Any
 
-from intent_spark.config.features import DerivedFeature, FeaturesConfig, UserFeature, WindowedFeature
+from intent_spark.config.features import DerivedFeature, FeaturesConfig, SequenceSettings, UserFeature, WindowedFeature
 from intent_spark.lakehouse.contract import Column, TableContract
 from intent_spark.profiles.partials import all_partials
+from intent_spark.profiles.sequence import counted_events, kept_types
 from intent_spark.profiles.slots import Slots
 
-LAST_EVENT = (
-    "struct<event_time:timestamp,event_id:string,event_type:string,category:string,item_id:string,price:bigint>"
-)
 INTEGER_AGGREGATES = ("count", "sum", "min", "max", "active_days", "distinct")
 
 
@@ -31,7 +29,7 @@ def user_days_contract(features: FeaturesConfig) -> TableContract:
             Column("user_id", "string", "the user", nullable=False),
             Column("events", "bigint", "the day's events of any kind", "events"),
             *partials,
-            *_last_events(features, "the day's last events, newest first"),
+            *_last_events(features, "of the day's last events, newest first"),
         ),
     )
 
@@ -49,13 +47,13 @@ def states_contract(features: FeaturesConfig) -> TableContract:
             Column("as_of", "date", "the state's day: its first instant bounds what is known", nullable=False),
             Column("user_id", "string", "the user", nullable=False),
             *slots,
-            *_last_events(features, "the last events, newest first"),
+            *_last_events(features, "of the last events, newest first"),
         ),
     )
 
 
 def _last_events(features: FeaturesConfig, meaning: str) -> list[Column]:
-    return [Column("last_events", f"array<{LAST_EVENT}>", meaning)] if features.sequence else []
+    return [Column(name, kind, meaning) for name, kind in kept_types(features.sequence).items()]
 
 
 def profiles_contract(features: FeaturesConfig) -> TableContract:
@@ -83,7 +81,9 @@ def feature_columns(features: FeaturesConfig) -> list[Column]:
     ]  # fmt: skip
     derived = [Column(d.name, "double", d.description, d.unit, role="numeric") for d in features.derived]
     user = [Column(u.name, user_type(u.role), u.description, u.unit, role=u.role) for u in features.user]
-    return [*windowed, *derived, *user, *(_sequence_columns() if features.sequence else [])]
+    last = features.sequence.columns if features.sequence else []
+    sequence = [Column(c.name, f"array<{c.type}>", c.description, c.unit, role="sequence") for c in last]
+    return [*windowed, *derived, *user, *sequence]
 
 
 def user_type(role: str) -> str:
@@ -100,23 +100,6 @@ def _windowed(feature: WindowedFeature, name: str) -> Column:
     elif feature.aggregate in INTEGER_AGGREGATES:
         kind = "bigint"
     return Column(name, kind, feature.description, feature.unit, role=role)
-
-
-def _sequence_columns() -> list[Column]:
-    oldest = "of the last events, oldest first"
-    return [
-        Column("seq_event_type", "array<string>", f"types {oldest}", role="sequence"),
-        Column("seq_category", "array<string>", f"categories {oldest}", role="sequence"),
-        Column("seq_item", "array<string>", f"items {oldest}", role="sequence"),
-        Column("seq_price_band", "array<int>", f"binary digits of the prices {oldest}", role="sequence"),
-        Column(
-            "seq_gap_seconds",
-            "array<bigint>",
-            "time from each event to the next, or to as_of",
-            "s",
-            role="sequence",
-        ),
-    ]
 
 
 PROSE = ("description", "owner", "unit")
@@ -138,13 +121,19 @@ def _without_prose(tree: Any) -> Any:
 def kept_in_days(features: FeaturesConfig) -> dict[str, str]:
     """What ``user_days`` must hold: each column's definition, hashed with what is said of all events."""
     kept: dict[str, Any] = {p.name: p.definition for p in all_partials(features)}
-    kept |= {"last_events": features.sequence.length} if features.sequence else {}
+    kept |= _kept_of_sequence(features.sequence) if features.sequence else {}
     return {name: _hash([definition, _rules(features)]) for name, definition in kept.items()}
 
 
+def _kept_of_sequence(sequence: SequenceSettings) -> dict[str, Any]:
+    values = {column.name: column.value for column in sequence.columns}
+    which = [sequence.length, counted_events(sequence)]
+    return {name: [*which, values.get(name), kind] for name, kind in kept_types(sequence).items()}
+
+
 def sequence_hash(features: FeaturesConfig) -> str:
-    """Changes when the last events do, or what is said of all events."""
-    return _hash([features.sequence.model_dump() if features.sequence else None, _rules(features)])
+    """Changes when the last events do, or what is said of all events; not with what is prose."""
+    return _hash([_without_prose(features.sequence.model_dump()) if features.sequence else None, _rules(features)])
 
 
 def _rules(features: FeaturesConfig) -> list[Any]:

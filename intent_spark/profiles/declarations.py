@@ -21,9 +21,10 @@ from pyspark.sql.types import (
 )
 
 from intent_spark.config.errors import UsageError
-from intent_spark.config.features import FeaturesConfig, words
+from intent_spark.config.features import FeaturesConfig, SequenceSettings, words
 from intent_spark.profiles.contract import feature_columns, states_contract, user_days_contract
 from intent_spark.profiles.partials import all_partials
+from intent_spark.profiles.sequence import counted_events
 
 EVENT_COLUMNS = (
     "event_date date, event_id string, user_id string, event_type string, item_id string, category string, "
@@ -72,6 +73,7 @@ def check_declarations(spark: SparkSession, features: FeaturesConfig) -> None:
     _check(events, values, "an event")
     _check(events, [Declared(p.name, p.expression) for p in partials], "an event")
     _check(events, [Declared(p.name, p.key) for p in partials if p.key], "an event")
+    _check(events, _of_sequence(features.sequence) if features.sequence else [], "an event")
     users = spark.createDataFrame([], USER_COLUMNS)
     numeric = (NUMBERS, "role numeric takes numbers")
     _check(users, [Declared(u.name, u.expression, *(numeric if u.role == "numeric" else ())) for u in features.user],
@@ -83,6 +85,19 @@ def check_declarations(spark: SparkSession, features: FeaturesConfig) -> None:
         told = [Declared(d.name, d.expression, NUMBERS, "derived features are numbers") for d in level]
         _check(profile, told, "the other features")
         profile = profile.withColumns({d.name: F.expr(d.expression).cast("double") for d in level})
+
+
+FITS: dict[str, tuple[tuple[type[DataType], ...], str]] = {
+    "string": ((), ""),
+    "int": (WHOLE, "type int takes whole numbers"),
+    "bigint": (WHOLE, "type bigint takes whole numbers"),
+    "double": (NUMBERS, "type double takes numbers"),
+}
+
+
+def _of_sequence(sequence: SequenceSettings) -> list[Declared]:
+    values = [Declared(c.name, c.value, *FITS[c.type]) for c in sequence.columns if c.value]
+    return [*values, Declared("sequence", f"if({counted_events(sequence)}, 1, 0)")]
 
 
 def _check_column_names(features: FeaturesConfig) -> None:

@@ -12,7 +12,14 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from intent_spark.config.errors import UsageError
-from intent_spark.config.features import DerivedFeature, FeaturesConfig, UserFeature, WindowedFeature, words
+from intent_spark.config.features import (
+    DerivedFeature,
+    FeaturesConfig,
+    SequenceColumn,
+    UserFeature,
+    WindowedFeature,
+    words,
+)
 from intent_spark.config.log import step
 from intent_spark.lakehouse.contract import Column
 from intent_spark.lakehouse.job import MISSING, Job, JobContext, Plan, PlanItem, iso_day
@@ -20,7 +27,7 @@ from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.shop import recorded_shop
 from intent_spark.models.directory import TrainedModel, load_model
 from intent_spark.models.registry import champion
-from intent_spark.profiles.catalogue import made_of
+from intent_spark.profiles.catalogue import made_of, made_of_events
 from intent_spark.profiles.contract import feature_columns
 from intent_spark.profiles.statistics import QUANTILES, RELATIVE_ERROR, histogram
 from intent_spark.reports.feature_plots import short
@@ -152,22 +159,25 @@ class _Told:
 
     def sequence(self) -> list[FeatureCard]:
         """The aligned arrays of the last events, told by their length."""
-        columns = [column for column in self._columns.values() if column.role == "sequence"]
-        return [self._card(column.name, column, ["all events"], "sequence", "") for column in columns]
+        sequence = self._features.sequence
+        if sequence is None:
+            return []
+        types = sequence.event_types or ["all events"]
+        return [self._card(c.name, c, types, "sequence", made_of_events(c)) for c in sequence.columns]
 
     def _card(
-        self, name: str, declared: WindowedFeature | DerivedFeature | UserFeature | Column, sources: list[str],
-        kind: str, definition: str,
+        self, name: str, declared: WindowedFeature | DerivedFeature | UserFeature | SequenceColumn,
+        sources: list[str], kind: str, definition: str,
     ) -> FeatureCard:  # fmt: skip
         row, column = self._stats.get(name), self._columns[name]
         quantiles = row["quantiles"] if row else []
         bars = histogram(row["sketch"]) if row else []
         return FeatureCard(
             name=name,
-            description=declared.meaning if isinstance(declared, Column) else declared.description,
+            description=declared.description,
             kind=kind,
             unit=declared.unit,
-            owner="" if isinstance(declared, Column) else declared.owner,
+            owner=declared.owner,
             definition=definition.replace("`", ""),
             made_of=tuple(sources),
             read_by=self._read_by(column),

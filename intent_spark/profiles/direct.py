@@ -10,10 +10,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import IntegerType
 
-from intent_spark.config.features import words
+from intent_spark.config.features import SequenceSettings, words
 from intent_spark.config.source import EVENT_TYPES
-from intent_spark.profiles.fold import Step, StoredDays, fold, newest_events, within
+from intent_spark.profiles.fold import Step, StoredDays, fold, within
 from intent_spark.profiles.partials import Partial
+from intent_spark.profiles.sequence import newest_of_events
 from intent_spark.profiles.slots import Slot
 from intent_spark.profiles.spans import DayRange
 from intent_spark.profiles.user_days import days_of
@@ -34,12 +35,12 @@ class EventDays:
         if not by_days:
             return folded
         kept = list(dict.fromkeys(s.partial for s in by_days))
-        other = StoredDays(days_of(self.events, kept, 0)).fold(by_days, step, met)
+        other = StoredDays(days_of(self.events, kept, None)).fold(by_days, step, met)
         return folded.join(other, on="user_id", how="left")
 
-    def last_events(self, reach: DayRange, length: int) -> DataFrame:
+    def last_events(self, reach: DayRange, sequence: SequenceSettings) -> DataFrame:
         """The last events within some days."""
-        return newest_events(within(self.events, [reach]), length)
+        return newest_of_events(within(self.events, [reach]), sequence, "user_id")
 
 
 def adds_up(slot: Slot) -> bool:

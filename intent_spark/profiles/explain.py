@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from intent_spark.config.errors import UsageError
-from intent_spark.config.features import SEQUENCE_NAMES, FeaturesConfig, SequenceSettings, WindowedFeature, words
+from intent_spark.config.features import FeaturesConfig, SequenceSettings, WindowedFeature, words
 from intent_spark.config.loading import load_settings
 from intent_spark.lakehouse.lakehouse import Lakehouse
 from intent_spark.lakehouse.session import spark_session
@@ -23,6 +23,7 @@ from intent_spark.profiles.declarations import check_declarations
 from intent_spark.profiles.direct import EventDays
 from intent_spark.profiles.partials import event_condition
 from intent_spark.profiles.profile import profiles_of
+from intent_spark.profiles.sequence import counted_events
 from intent_spark.profiles.slots import Slots
 from intent_spark.profiles.spans import DayRange, window_start
 from intent_spark.profiles.state import build_state, find_way
@@ -178,11 +179,11 @@ def _windowed(
 def _sequence(events: DataFrame, sequence: SequenceSettings, values: Row, as_of: date) -> list[dict[str, Any]]:
     """The columns of the last events, each with the same events behind it."""
     reach = DayRange(window_start(sequence.window_days, as_of), as_of)
-    newest = events.where(reach.sql).orderBy(F.desc("event_time"), F.desc("event_id")).limit(sequence.length)
-    found = newest.collect()
+    counted = events.where(reach.sql).where(counted_events(sequence))
+    found = counted.orderBy(F.desc("event_time"), F.desc("event_id")).limit(sequence.length).collect()
     behind = [_told(row) for row in found[:MOST_EVENTS]]
     told = {"events": len(found), "from": reach.start, "to": as_of, "behind": behind}
-    return [{"feature": name, "value": values[name]} | told for name in SEQUENCE_NAMES]
+    return [{"feature": c.name, "value": values[c.name]} | told for c in sequence.columns]
 
 
 def _told(row: Row) -> str:

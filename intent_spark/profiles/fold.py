@@ -11,9 +11,11 @@ from typing import Protocol
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from intent_spark.config.features import SequenceSettings
+from intent_spark.profiles.sequence import newest_of_days
 from intent_spark.profiles.slots import DECAY_UNIT, Slot
 from intent_spark.profiles.spans import DayRange, Span, span
-from intent_spark.profiles.user_days import entries, kept_hashes, last_events
+from intent_spark.profiles.user_days import entries, kept_hashes
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Days(Protocol):
         """What comes into each slot less what leaves it, by user; also users met only in the ranges of ``met``."""
         ...
 
-    def last_events(self, reach: DayRange, length: int) -> DataFrame:
+    def last_events(self, reach: DayRange, sequence: SequenceSettings) -> DataFrame:
         """The last events of each user within some days, newest first."""
         ...
 
@@ -55,12 +57,9 @@ class StoredDays:
         """Fold the stored partials."""
         return fold(self.rows, slots, step, met)
 
-    def last_events(self, reach: DayRange, length: int) -> DataFrame:
+    def last_events(self, reach: DayRange, sequence: SequenceSettings) -> DataFrame:
         """The last of the days' last events."""
-        near = within(self.rows, [reach])
-        if (reach.end - reach.start).days == 1:
-            return near.select("user_id", "last_events")
-        return newest_events(near.select("user_id", F.inline("last_events")), length)
+        return newest_of_days(within(self.rows, [reach]), sequence, are_one=(reach.end - reach.start).days == 1)
 
 
 def fold(days: DataFrame, slots: Sequence[Slot], step: Step, met: Sequence[DayRange] = ()) -> DataFrame:
@@ -142,8 +141,3 @@ def _keyed(days: DataFrame, slots: list[Slot], step: Step) -> DataFrame:
     summed = rows.groupBy("user_id", "part", "key").agg(*sums)
     maps = [entries(parts[s.partial.name], s.name, s.most_keys).alias(s.name) for s in slots]
     return summed.groupBy("user_id").agg(*maps)
-
-
-def newest_events(events: DataFrame, length: int) -> DataFrame:
-    """The last events of each user, newest first; ties break by event_id."""
-    return events.groupBy("user_id").agg(last_events(length))

@@ -8,6 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from intent_spark.config.features import FeaturesConfig, UserFeature, Window, WindowedFeature
+from intent_spark.profiles import sequence
 from intent_spark.profiles.contract import definition_hash, user_type
 from intent_spark.profiles.slots import DECAY_UNIT, Slot, Slots
 from intent_spark.profiles.state import first_instant
@@ -36,8 +37,8 @@ def profiles_of(
         for window in feature.windows
         for name, text in formulas(feature, window, slots.of(feature, window), micros).items()
     ]
-    sequence = _sequence(micros) if features.sequence else []
-    described = with_user_features(state.select("user_id", *told, *sequence), users, features, as_of)
+    last = sequence.told(features.sequence, micros) if features.sequence else []
+    described = with_user_features(state.select("user_id", *told, *last), users, features, as_of)
     for level in features.derived_in_levels():
         described = described.withColumns({d.name: F.expr(d.expression).cast("double") for d in level})
     return described.withColumns({"as_of": F.lit(as_of), "definition_hash": F.lit(definition_hash(features))})
@@ -98,24 +99,6 @@ def _gap_statistics(gaps: str) -> list[str]:
     mean = f"if({count} > 0, {total} / {count}, null)"
     deviation = f"if({count} > 0, sqrt(cast({count} * {gaps}.squares - {total} * {total} as double)) / {count}, null)"
     return [mean, deviation, f"cast({gaps}.shortest as double)", f"cast({gaps}.longest as double)"]
-
-
-def _sequence(end_micros: int) -> list[Column]:
-    """The last events as aligned arrays, oldest first."""
-    e = "reverse(last_events)"
-    following = f"array_append(slice(transform({e}, x -> x.event_time), 2, greatest(size({e}), 1)), end_time)"
-    gaps = f"zip_with(transform({e}, x -> x.event_time), {following}, (a, b) -> unix_seconds(b) - unix_seconds(a))"
-    gaps = f"if(size({e}) = 0, cast(array() as array<bigint>), {gaps})".replace(
-        "end_time", f"timestamp_micros({end_micros}L)"
-    )
-    return [
-        F.expr(f"{e}.event_type").alias("seq_event_type"),
-        F.expr(f"{e}.category").alias("seq_category"),
-        F.expr(f"{e}.item_id").alias("seq_item"),
-        # The number of binary digits is an exact logarithm, alike on every machine.
-        F.expr(f"transform({e}, x -> length(bin(x.price)))").alias("seq_price_band"),
-        F.expr(gaps).alias("seq_gap_seconds"),
-    ]
 
 
 def with_user_features(profile: DataFrame, users: DataFrame | None, features: FeaturesConfig, as_of: date) -> DataFrame:

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from intent_spark.config.features import FeaturesConfig, SequenceSettings
-from intent_spark.profiles.contract import LAST_EVENT
+from intent_spark.config.features import FeaturesConfig
 from intent_spark.profiles.fold import Days, Step, read_ranges
+from intent_spark.profiles.sequence import joined_on, kept_types
 from intent_spark.profiles.slots import GAPS, Slot, Slots
 from intent_spark.profiles.spans import BEGINNING, DayRange, span, window_start
 from intent_spark.profiles.user_days import as_map, kept_hashes
@@ -78,7 +78,7 @@ def first_instant(day: date, time_zone: str) -> datetime:
 def build_state(
     days: Days, features: FeaturesConfig, way: Way, time_zone: str, base: DataFrame | None = None
 ) -> DataFrame:
-    """One row a user seen before ``way.as_of``: user_id, a column a slot, ``last_events``.
+    """One row a user seen before ``way.as_of``: user_id, a column a slot, those of the last events.
 
     Args:
         days: stored or straight from events; those at and after the date are not looked at.
@@ -94,8 +94,8 @@ def build_state(
         told[slot] = _combined(slot, f"`-{slot.name}`" if slot in rolled else None, f"`+{slot.name}`")
     columns = [told[slot].cast(slot.type).alias(slot.name) for slot in Slots(features)]
     if features.sequence:
-        last = F.expr(_last_events(features.sequence, way, time_zone))
-        columns.append(last.cast(f"array<{LAST_EVENT}>").alias("last_events"))
+        since = first_instant(window_start(features.sequence.window_days, way.as_of), time_zone)
+        columns += joined_on(features.sequence, since)
     return joined.select("user_id", *columns)
 
 
@@ -106,7 +106,7 @@ def _prefixed(frame: DataFrame, sign: str) -> DataFrame:
 def _from_nothing(days: Days, features: FeaturesConfig, way: Way) -> DataFrame:
     folded = days.fold(way.merged, Step(way.as_of), met=[DayRange(BEGINNING, way.as_of)])
     joined = _prefixed(_with_last_events(folded, days, features, way), "+")
-    return joined.withColumn("-last_events", F.lit(None).cast(f"array<{LAST_EVENT}>"))
+    return joined.withColumns(_no_events(features, "-"))
 
 
 def _from_base(days: Days, features: FeaturesConfig, way: Way, base: DataFrame) -> DataFrame:
@@ -116,7 +116,7 @@ def _from_base(days: Days, features: FeaturesConfig, way: Way, base: DataFrame) 
         F.col(f"`{before.columns[s.definition]}`").alias(("+" if s in way.carried else "-") + s.name)
         for s in (*way.carried, *way.rolled)
     ]
-    last = [F.col("last_events").alias("-last_events")] if features.sequence else []
+    last = [F.col(name).alias(f"-{name}") for name in kept_types(features.sequence)]
     joined = base.select("user_id", *named, *last)
     if before.as_of < way.as_of:
         moved = days.fold(way.rolled, Step(way.as_of, before.as_of), met=[DayRange(before.as_of, way.as_of)])
@@ -124,7 +124,7 @@ def _from_base(days: Days, features: FeaturesConfig, way: Way, base: DataFrame) 
         new = _prefixed(_with_last_events(moved, days, features, way), "+").hint("shuffle_hash")
         joined = joined.join(new, on="user_id", how="full")
     else:
-        joined = joined.withColumn("+last_events", F.lit(None).cast(f"array<{LAST_EVENT}>"))
+        joined = joined.withColumns(_no_events(features, "+"))
     if way.merged:
         joined = joined.join(_prefixed(days.fold(way.merged, Step(way.as_of)), "+"), on="user_id", how="left")
     return joined
@@ -135,7 +135,11 @@ def _with_last_events(folded: DataFrame, days: Days, features: FeaturesConfig, w
         return folded
     previous = way.base.as_of if way.base else None
     reach = span(features.sequence.window_days, way.as_of, previous).added
-    return folded.join(days.last_events(reach, features.sequence.length), on="user_id", how="left")
+    return folded.join(days.last_events(reach, features.sequence), on="user_id", how="left")
+
+
+def _no_events(features: FeaturesConfig, sign: str) -> dict[str, Column]:
+    return {f"{sign}{name}": F.lit(None).cast(kind) for name, kind in kept_types(features.sequence).items()}
 
 
 def _combined(slot: Slot, before: str | None, delta: str) -> Column:
@@ -177,15 +181,6 @@ def _gaps(known: str, days: str) -> str:
     next_one = f"named_struct({', '.join(parts)})"
     step = f"cast(if(s is null, cast({begun} as {GAPS}), cast({next_one} as {GAPS})) as {GAPS})"
     return f"aggregate(coalesce({days}, cast(array() as array<date>)), cast({known} as {GAPS}), (s, day) -> {step})"
-
-
-def _last_events(sequence: SequenceSettings, way: Way, time_zone: str) -> str:
-    """The new events before the old ones, without those that have left the window."""
-    nothing = f"cast(array() as array<{LAST_EVENT}>)"
-    start = first_instant(window_start(sequence.window_days, way.as_of), time_zone)
-    inside = f"e -> e.event_time >= timestamp'{start:%Y-%m-%d %H:%M:%S} UTC'"
-    joined = f"concat(coalesce(`+last_events`, {nothing}), coalesce(filter(`-last_events`, {inside}), {nothing}))"
-    return f"slice({joined}, 1, {sequence.length})"
 
 
 def same_slots(slots: Iterable[Slot]) -> dict[str, str]:

@@ -8,10 +8,10 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from intent_spark.config.features import FeaturesConfig, ItemColumn, words
+from intent_spark.config.features import FeaturesConfig, ItemColumn, SequenceSettings, words
 from intent_spark.profiles.partials import Partial, all_partials
+from intent_spark.profiles.sequence import counted_events, newest_of_events
 
-EVENT_FIELDS = ("event_time", "event_id", "event_type", "category", "item_id", "price")
 ITEM_COLUMNS = {
     "brand": "item_brand", "title": "item_title", "price": "item_list_price", "category": "item_category",
 }  # fmt: skip
@@ -26,11 +26,11 @@ def user_days(events: DataFrame, features: FeaturesConfig) -> DataFrame:
         events: rows of the events contract, with the items' columns where a declaration reads them.
         features: the declarations.
     """
-    return days_of(events, all_partials(features), features.sequence.length if features.sequence else 0)
+    return days_of(events, all_partials(features), features.sequence)
 
 
-def days_of(events: DataFrame, partials: Sequence[Partial], length: int) -> DataFrame:
-    """Some partials of each user and day, and the day's last events where ``length`` is not 0.
+def days_of(events: DataFrame, partials: Sequence[Partial], sequence: SequenceSettings | None) -> DataFrame:
+    """Some partials of each user and day, and the day's last events where there is a sequence.
 
     Each family of partials moves only the columns that it reads: fewer bytes than all of them moved once.
     """
@@ -39,15 +39,18 @@ def days_of(events: DataFrame, partials: Sequence[Partial], length: int) -> Data
     keyed = [p for p in partials if p.within_day == "keyed"]
     # Without plain partials the days are still told, by who was there.
     families = [events.groupBy(*DAY).agg(F.count("*").alias("events"), *[_plain(p) for p in plain])]
-    lists = ([last_events(length)] if length else []) + [_listed(p) for p in listed]
-    families += [events.groupBy(*DAY).agg(*lists)] if lists else []
+    families += [events.groupBy(*DAY).agg(*[_listed(p) for p in listed])] if listed else []
+    families += [newest_of_events(events, sequence, *DAY)] if sequence else []
     families += [keyed_partials(events, keyed)] if keyed else []
     return reduce(lambda left, right: left.join(right, on=list(DAY), how="left"), families)
 
 
 def reads_items(features: FeaturesConfig) -> bool:
     """Whether a declaration names a column of the item."""
-    return any(words(f"{p.expression} {p.key}") & set(ITEM_COLUMNS.values()) for p in all_partials(features))
+    texts = [f"{p.expression} {p.key}" for p in all_partials(features)]
+    if features.sequence:
+        texts += [counted_events(features.sequence), *[column.value or "" for column in features.sequence.columns]]
+    return any(words(text) & set(ITEM_COLUMNS.values()) for text in texts)
 
 
 def with_items(events: DataFrame, items: DataFrame, unknown: Mapping[ItemColumn, str | int] | None = None) -> DataFrame:
@@ -99,11 +102,6 @@ def _listed(partial: Partial) -> Column:
 def kept_hashes(partial: Partial) -> int:
     """One more than are counted exactly: a full set is then told from one that holds more."""
     return partial.cap + 1
-
-
-def last_events(length: int) -> Column:
-    """The last events, newest first, ties broken by event_id; memory is bounded by ``length``."""
-    return F.max_by(F.struct(*EVENT_FIELDS), F.struct("event_time", "event_id"), length).alias("last_events")
 
 
 def keyed_partials(events: DataFrame, partials: Sequence[Partial]) -> DataFrame:

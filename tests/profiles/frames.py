@@ -115,6 +115,24 @@ def derived(name: str, expression: str) -> dict[str, Any]:
     return {"name": name, "expression": expression, "unit": "", "description": name, "owner": "t"}
 
 
+def column(name: str, value: str | None = None, kind: str = "string") -> dict[str, Any]:
+    """One column of the last events; a gap where no value is given."""
+    told = {"value": value, "type": kind} if value else {"gap": True, "type": "bigint"}
+    return {"name": name, "unit": "", "description": name, "owner": "t"} | told
+
+
+def last_events(**more: Any) -> dict[str, Any]:
+    """The last four events within six days, by the columns of the default declarations."""
+    columns = [
+        column("seq_event_type", "event_type"),
+        column("seq_category", "category"),
+        column("seq_item", "item_id"),
+        column("seq_price_band", "length(bin(price))", "int"),
+        column("seq_gap_seconds"),
+    ]
+    return {"length": 4, "window_days": 6, "columns": columns} | more
+
+
 def small_features(**sections: Any) -> FeaturesConfig:
     """A small configuration with every aggregate; ``sections`` replace its own."""
     buys = {"event_types": ["purchase"]}
@@ -153,7 +171,7 @@ def small_features(**sections: Any) -> FeaturesConfig:
             derived("doubled", "buys_per_event * 2"),
         ],
         "user": [],
-        "sequence": {"length": 4, "window_days": 6},
+        "sequence": last_events(),
     }
     return FeaturesConfig.model_validate(tree | sections)
 

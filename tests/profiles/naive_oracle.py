@@ -38,6 +38,13 @@ def _times(price: int | None, quantity: int | None) -> int | None:
     return None if price is None or quantity is None else price * quantity
 
 
+def price_band(price: int | None) -> int | None:
+    """How many binary digits a price has; a negative one has all 64 of its two's complement."""
+    if price is None:
+        return None
+    return 64 if price < 0 else max(price.bit_length(), 1)
+
+
 VALUES: dict[str, Callable[[Event], Any]] = {
     "1": lambda e: 1,
     "category": lambda e: e.category,
@@ -46,6 +53,7 @@ VALUES: dict[str, Callable[[Event], Any]] = {
     "price": lambda e: e.price,
     "quantity": lambda e: e.quantity,
     "price * quantity": lambda e: _times(e.price, e.quantity),
+    "length(bin(price))": lambda e: price_band(e.price),
 }
 
 
@@ -228,21 +236,11 @@ def top(declared: Any, chosen: list[Event]) -> list[str | None]:
 
 def sequence(declared: Any, history: list[Event], as_of: date, shop: Shop) -> dict[str, list[Any]]:
     """The last events, oldest first; a gap runs from an event to the next one, the last gap to ``as_of``."""
-    ordered = sorted(recent(history, declared.window_days, as_of, shop), key=lambda e: (e.time, e.event_id))
+    types = declared.event_types or TYPES
+    near = [e for e in recent(history, declared.window_days, as_of, shop) if e.event_type in types]
+    ordered = sorted((e for e in near if FILTERS[declared.filter](e)), key=lambda e: (e.time, e.event_id))
     last = ordered[-declared.length :]
     seconds = [(e.time - EPOCH) // timedelta(seconds=1) for e in last]
     ends = [*seconds[1:], (shop.midnight(as_of) - EPOCH) // timedelta(seconds=1)]
-    return {
-        "seq_event_type": [e.event_type for e in last],
-        "seq_category": [e.category for e in last],
-        "seq_item": [e.item_id for e in last],
-        "seq_price_band": [price_band(e.price) for e in last],
-        "seq_gap_seconds": [after - before for before, after in zip(seconds, ends, strict=False)],
-    }
-
-
-def price_band(price: int | None) -> int | None:
-    """How many binary digits a price has; a negative one has all 64 of its two's complement."""
-    if price is None:
-        return None
-    return 64 if price < 0 else max(price.bit_length(), 1)
+    gaps = [after - before for before, after in zip(seconds, ends, strict=False)]
+    return {c.name: gaps if c.gap else [VALUES[c.value](e) for e in last] for c in declared.columns}

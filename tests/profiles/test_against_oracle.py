@@ -21,7 +21,7 @@ from intent_spark.config.loading import load_settings
 from intent_spark.profiles.contract import feature_columns, profiles_contract, user_days_contract
 from intent_spark.profiles.profile import profiles_of
 from intent_spark.profiles.user_days import user_days
-from tests.profiles.frames import events_frame, small_features
+from tests.profiles.frames import column, events_frame, last_events, small_features, windowed
 from tests.profiles.naive_oracle import DERIVED, Event, Shop, naive_profiles, ratio
 from tests.profiles.strategies import build_profile, direct_state, merged_state, rolled_state
 
@@ -183,6 +183,24 @@ def test_random_histories(
         frames.append(profiles_contract(features).select(profiles_of(state, None, features, as_of, LONDON)))
     found = {row["user_id"]: row.asDict() for row in reduce(DataFrame.unionByName, frames).collect()}
     checked(found, population.wanted, population.all_events)
+
+
+def test_last_events_of_some_types(spark: SparkSession, population: Population) -> None:
+    """A sequence of the events that are declared to count, by columns of other types."""
+    columns = [column("seq_cost", "price * quantity", "double"), column("seq_age"), column("seq_item", "item_id")]
+    last = last_events(length=2, event_types=["view", "purchase"], filter="price > 1000", columns=columns)
+    features = small_features(windowed=[windowed("n", "count", [1])], derived=[], sequence=last)
+    as_of, events = next(iter(population.events.items()))
+    wanted = {
+        user: row | {"seq_cost": [None if cost is None else float(cost) for cost in row["seq_cost"]]}
+        for user, row in naive_profiles(events, features, as_of, LONDON).items()
+    }
+    assert {len(row["seq_item"]) for row in wanted.values()} == {0, 1, 2}
+    frame = events_frame(spark, events, LONDON)
+    for strategy in (merge, direct, roll_day_by_day, roll_in_leaps):
+        built = profiles_of(strategy(frame, features, as_of), None, features, as_of, LONDON)
+        rows = profiles_contract(features).select(built).collect()
+        checked({row["user_id"]: row.asDict() for row in rows}, wanted, events)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,17 @@ from intent_spark.pipeline.options import build_parser
 from intent_spark.profiles.contract import feature_columns
 from intent_spark.profiles.declarations import EVENT_COLUMNS, check_declarations
 from intent_spark.profiles.job import BuildProfiles
-from tests.profiles.frames import add_events, at, day, derived, files_by_partition, small_features, windowed
+from tests.profiles.frames import (
+    add_events,
+    at,
+    column,
+    day,
+    derived,
+    files_by_partition,
+    last_events,
+    small_features,
+    windowed,
+)
 from tests.profiles.naive_oracle import Event, Shop
 from tests.profiles.test_against_oracle import long_histories
 
@@ -305,6 +315,12 @@ def test_no_events(spark: SparkSession, tmp_path: Path) -> None:
          r"^features.yaml: feature 'y': .* of type string, but derived features are numbers"),
         (lambda: small_features(user=[{**age_feature()[0], "expression": "gender"}]),
          r"^features.yaml: feature 'age': .* of type string, but role numeric takes numbers"),
+        (lambda: small_features(sequence=last_events(columns=[column("seq_x", "colour")])),
+         r"^features.yaml: feature 'seq_x': its expression over an event .*colour"),
+        (lambda: small_features(sequence=last_events(columns=[column("seq_x", "category", "int")])),
+         r"^features.yaml: feature 'seq_x': .* of type string, but type int takes whole numbers"),
+        (lambda: small_features(sequence=last_events(filter="price")),
+         r"^features.yaml: feature 'sequence': its expression over an event does not hold"),
     ],
 )  # fmt: skip
 def test_expressions_are_checked_before_work(

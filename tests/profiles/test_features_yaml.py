@@ -11,7 +11,7 @@ import yaml
 
 from intent_spark.config.errors import UsageError
 from intent_spark.config.loading import conf_dir, load_settings
-from tests.profiles.frames import derived, small_features, windowed
+from tests.profiles.frames import column, derived, last_events, small_features, windowed
 
 
 @pytest.fixture
@@ -82,6 +82,24 @@ def test_values_and_windows(conf: Path) -> None:
 )
 def test_what_an_aggregate_does_not_take(conf: Path, declared: dict[str, Any], said: str) -> None:
     assert said in refused(conf, windowed=[declared])
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        (column("seq_item", "item_id") | {"gap": True}, "has either a value or gap: true"),
+        (column("seq_item") | {"gap": False}, "has either a value or gap: true"),
+        (column("seq_gap") | {"type": "string"}, "a gap is of type bigint"),
+        (column("view_count_7d", "item_id"), "declares two columns named view_count_7d"),
+        (column("seq_item", "item_id", "date"), "sequence.columns.0.type"),
+    ],
+)
+def test_wrong_columns_of_the_sequence(conf: Path, declared: dict[str, Any], said: str) -> None:
+    assert said in refused(conf, sequence=last_events(columns=[declared]))
+
+
+def test_a_sequence_of_no_columns(conf: Path) -> None:
+    assert "sequence.columns" in refused(conf, sequence=last_events(columns=[]))
 
 
 def test_features_that_need_one_another(conf: Path) -> None:

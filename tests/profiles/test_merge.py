@@ -15,7 +15,7 @@ from intent_spark.profiles.contract import definition_hash, profiles_contract
 from intent_spark.profiles.profile import profiles_of
 from intent_spark.profiles.state import first_instant
 from intent_spark.profiles.user_days import reads_items, user_days, with_items
-from tests.profiles.frames import at, day, derived, events_frame, small_features, windowed
+from tests.profiles.frames import at, column, day, derived, events_frame, last_events, small_features, windowed
 from tests.profiles.naive_oracle import Event
 from tests.profiles.strategies import build_profile, merged_state, rolled_state
 
@@ -67,8 +67,8 @@ def test_windows_are_half_open_and_quiet_users_stay(spark: SparkSession) -> None
     quiet = found["before_window"]
     assert (quiet["n_lifetime"], quiet["spend_7d"], quiet["spend_lifetime"], quiet["days_7d"]) == (1, 0, 10, 0)
     assert (quiet["spend_mean_7d"], quiet["price_min_7d"], quiet["buys_per_event"]) == (None, None, None)
-    for column in ("seq_event_type", "seq_category", "seq_item", "seq_price_band", "seq_gap_seconds"):
-        assert quiet[column] == []
+    for name in ("seq_event_type", "seq_category", "seq_item", "seq_price_band", "seq_gap_seconds"):
+        assert quiet[name] == []
     assert [quiet[f"top_category_5d_{n}"] for n in (1, 2, 3)] == [None, None, None]
     assert {row["as_of"] for row in found.values()} == {AS_OF}
     assert {row["definition_hash"] for row in found.values()} == {definition_hash(small_features())}
@@ -131,6 +131,7 @@ def test_items_as_they_were_that_day(spark: SparkSession) -> None:
     )  # fmt: skip
     features = small_features(windowed=[windowed("seen", "count", [30], by="item_brand")], derived=[])
     assert reads_items(features) and not reads_items(small_features())
+    assert reads_items(small_features(sequence=last_events(columns=[column("seq_brand", "item_brand")])))
     events = [
         Event("ann", f"{n}", "view", at(f"2026-03-0{n}"), "c", item)
         for n, item in [(3, "i"), (4, "i"), (5, "i"), (6, "x")]

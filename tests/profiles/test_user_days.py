@@ -9,10 +9,12 @@ from chispa import assert_df_equality
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from intent_spark.config.features import SequenceSettings
 from intent_spark.profiles.contract import kept_in_days, user_days_contract
 from intent_spark.profiles.partials import all_partials
-from intent_spark.profiles.user_days import last_events, user_days
-from tests.profiles.frames import at, derived, events_frame, small_features, windowed
+from intent_spark.profiles.sequence import kept_types, newest_of_events
+from intent_spark.profiles.user_days import user_days
+from tests.profiles.frames import at, column, derived, events_frame, last_events, small_features, windowed
 from tests.profiles.naive_oracle import Event
 
 TEN = [
@@ -42,7 +44,7 @@ def test_partials_of_ten_events(spark: SparkSession) -> None:
         derived=[],
     )
     days = user_days_contract(features).select(user_days(events_frame(spark, TEN, "UTC"), features))
-    found = days.withColumn("since_time", F.unix_micros("since_time")).drop("last_events", "events")
+    found = days.withColumn("since_time", F.unix_micros("since_time")).drop(*kept_types(features.sequence), "events")
     noon = 1772323200_000_000  # 2026-03-01 00:00 UTC
     hour = 3_600_000_000
     rows: list[tuple[Any, ...]] = [
@@ -69,16 +71,19 @@ def test_partials_of_ten_events(spark: SparkSession) -> None:
 
 
 def test_last_events_are_bounded_and_ties_break_by_id(spark: SparkSession) -> None:
-    newest = events_frame(spark, TEN, "UTC").groupBy("user_id", "event_date").agg(last_events(3))
-    found = newest.select("user_id", F.dayofmonth("event_date").alias("day"), "last_events.event_id")
+    three, one = (
+        SequenceSettings.model_validate(last_events(length=n, columns=[column("seq_id", "event_id")])) for n in (3, 1)
+    )
+    newest = newest_of_events(events_frame(spark, TEN, "UTC"), three, "user_id", "event_date")
+    found = newest.select("user_id", F.dayofmonth("event_date").alias("day"), F.col("seq_id").alias("event_id"))
     rows = [("ann", 1, ["1"]), ("ann", 2, ["6", "5", "4"]), ("bob", 2, ["8", "7"]), ("cid", 1, ["9", "10"])]
     wanted = spark.createDataFrame(rows, "user_id string, day int, event_id array<string>")
     assert_df_equality(found, wanted, ignore_row_order=True, ignore_nullable=True, ignore_metadata=True)
 
     shared = events_frame(spark, TEN, "UTC").where("user_id = 'ann' and event_date = '2026-03-02'")
-    tie = shared.where("hour(event_time) = 0").groupBy("user_id").agg(last_events(1)).first()
+    tie = newest_of_events(shared.where("hour(event_time) = 0"), one, "user_id").first()
     assert tie is not None
-    assert [event.event_id for event in tie["last_events"]] == ["3"], "of equal times the larger id is the later event"
+    assert tie["seq_id"] == ["3"], "of equal times the larger id is the later event"
 
 
 def test_keyed_and_listed_partials(spark: SparkSession) -> None:
@@ -127,8 +132,10 @@ def test_one_definition_is_kept_once() -> None:
     [
         ({"derived": [derived("other", "n_7d + 1")]}, False),
         ({"windowed": [windowed("n", "count", [1, 2, 7, 30]), windowed("buys", "count", [7])]}, True),
-        ({"sequence": {"length": 9, "window_days": 6}}, True),
-        ({"sequence": {"length": 4, "window_days": 60}}, False),
+        ({"sequence": last_events(length=9)}, True),
+        ({"sequence": last_events(event_types=["view"])}, True),
+        ({"sequence": last_events(columns=[column("seq_item", "category")])}, True),
+        ({"sequence": last_events(window_days=60)}, False),
     ],
 )
 def test_days_are_only_rebuilt_for_what_they_hold(change: dict[str, Any], moves: bool) -> None:

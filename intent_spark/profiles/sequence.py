@@ -1,0 +1,84 @@
+"""The last events of a user: aligned columns, newest first in days and states, oldest first in profiles."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from intent_spark.config.features import SequenceColumn, SequenceSettings
+from intent_spark.profiles.partials import event_condition
+
+TIME = "last_event_time"  # beside the declared columns, for the window and the gaps
+
+
+def kept_types(sequence: SequenceSettings | None) -> dict[str, str]:
+    """Spark's type of each column that days and states keep; a gap follows from the times."""
+    if sequence is None:
+        return {}
+    return {TIME: "array<timestamp>"} | {c.name: f"array<{c.type}>" for c in sequence.columns if c.value}
+
+
+def counted_events(sequence: SequenceSettings) -> str:
+    """SQL that is true for the events that the sequence is made of."""
+    return event_condition(sequence.event_types, sequence.filter)
+
+
+def newest_of_events(events: DataFrame, sequence: SequenceSettings, *keys: str) -> DataFrame:
+    """The last events by the keys; of equal instants the larger event_id is the later one."""
+    values = [_cast(column).alias(column.name) for column in sequence.columns if column.value]
+    kept = F.struct(F.col("event_time").alias(TIME), *values)
+    # A place that is null is passed over.
+    place = F.when(F.expr(counted_events(sequence)), F.struct("event_time", "event_id"))
+    return _newest(events, kept, place, sequence, *keys)
+
+
+def newest_of_days(days: DataFrame, sequence: SequenceSettings, are_one: bool) -> DataFrame:
+    """The last of the days' last events, by user; as they are where the days are but ``are_one``.
+
+    Events of one instant are of one day, so within it their order stands.
+    """
+    kept = [*kept_types(sequence)]
+    if are_one:
+        return days.select("user_id", *kept)
+    events = days.select("user_id", F.posexplode(F.arrays_zip(*kept)).alias("later", "kept"))
+    return _newest(events, F.col("kept"), F.struct(F.col(f"kept.{TIME}"), -F.col("later")), sequence, "user_id")
+
+
+def _newest(events: DataFrame, kept: Column, place: Column, sequence: SequenceSettings, *keys: str) -> DataFrame:
+    """Memory is bounded by the length."""
+    newest = events.groupBy(*keys).agg(F.max_by(kept, place, sequence.length).alias("newest"))
+    return newest.select(*keys, *[F.col(f"newest.{name}").alias(name) for name in kept_types(sequence)])
+
+
+def _cast(column: SequenceColumn) -> Column:
+    return F.expr(f"cast({column.value} as {column.type})")
+
+
+def joined_on(sequence: SequenceSettings, since: datetime) -> list[Column]:
+    """The new events, ``+COLUMN``, before the old ones, ``-COLUMN``, less those that happened before ``since``."""
+    inside = f"e -> e >= timestamp'{since:%Y-%m-%d %H:%M:%S} UTC'"
+    # The newest come first: those that have left the window are the last ones, in every column.
+    still = f"coalesce(size(filter(`-{TIME}`, {inside})), 0)"
+    told = []
+    for name, kind in kept_types(sequence).items():
+        nothing = f"cast(array() as {kind})"
+        old = f"coalesce(slice(`-{name}`, 1, {still}), {nothing})"
+        joined = f"slice(concat(coalesce(`+{name}`, {nothing}), {old}), 1, {sequence.length})"
+        told.append(F.expr(joined).cast(kind).alias(name))
+    return told
+
+
+def told(sequence: SequenceSettings, end_micros: int) -> list[Column]:
+    """The columns of a profile that is as of an instant, in microseconds since 1970; oldest first."""
+    return [
+        F.expr(f"reverse(`{column.name}`)" if column.value else _gaps(end_micros)).alias(column.name)
+        for column in sequence.columns
+    ]
+
+
+def _gaps(end_micros: int) -> str:
+    """Whole seconds from each event to the next, from the last one to the end."""
+    following = f"slice(concat(array(timestamp_micros({end_micros}L)), {TIME}), 1, size({TIME}))"
+    return f"reverse(zip_with({TIME}, {following}, (one, next) -> unix_seconds(next) - unix_seconds(one)))"
