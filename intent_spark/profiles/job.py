@@ -227,7 +227,7 @@ def _build_snapshots(tables: ProfileTables, runs: list[list[Snapshot]]) -> tuple
 
 def _build_snapshot(tables: ProfileTables, snapshot: Snapshot) -> tuple[int, Cost]:
     as_of, reads = snapshot.way.as_of, snapshot.reads
-    fields = {"as_of": as_of, "strategy": snapshot.strategy, "reads_rows": reads.rows}
+    fields = {"as_of": as_of, "strategy": snapshot.strategy, "reads_rows": reads.rows, "reads_bytes": reads.bytes}
     fields |= {"why": snapshot.why} if snapshot.why else {}
     if snapshot.seconds is not None:
         fields["predicted_seconds"] = round(snapshot.seconds, 1)

@@ -45,8 +45,8 @@ class Holdings:
     """The version of ``events`` that last touched each of its days."""
     days: dict[date, Size]
     """``user_days`` by day."""
-    events: dict[date, int] = field(default_factory=dict)
-    """Rows of ``events`` by day."""
+    events: dict[date, Size] = field(default_factory=dict)
+    """``events`` by day."""
     unbuilt: frozenset[date] = frozenset()
     """Days that ``user_days`` lacks, or holds as they no longer are."""
     states: dict[date, Size] = field(default_factory=dict)
@@ -56,8 +56,8 @@ class Holdings:
     """Why the other states may not."""
 
     def day(self, day: date) -> Size:
-        """What ``user_days`` holds of a day; of one yet to be built, as many rows as it has events at most."""
-        return Size(self.events.get(day, 0)) if day in self.unbuilt else self.days.get(day, Size())
+        """What ``user_days`` holds of a day; of one yet to be built, as much as its events at most."""
+        return (self.events if day in self.unbuilt else self.days).get(day, Size())
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Snapshot:
     seconds: float | None = None
     builds: tuple[date, ...] = ()
     """The days that ``user_days`` must first be given; those that an earlier snapshot needs as well are named there."""
-    builds_from: int = 0
+    builds_from: Size = Size()
     """The events of these days."""
     passes: int = 1
     """How often the rows are folded: twice where events become days that nobody keeps."""
@@ -82,7 +82,8 @@ class Snapshot:
         base = f" from {self.way.base.as_of}" if self.way.base else ""
         again = f", {len(self.way.merged)} slots merged" if self.way.base and self.way.merged else ""
         reason = f" ({self.why})" if self.why else ""
-        first = f"; {len(self.builds)} days to be built for it from {self.builds_from:,} events" if self.builds else ""
+        events = f"{self.builds_from.rows:,} events, {_megabytes(self.builds_from)}"
+        first = f"; {len(self.builds)} days to be built for it from {events}" if self.builds else ""
         read = f"{self.reads.rows:,} rows, {_megabytes(self.reads)}"
         return f"{self.strategy}{base}{again}{reason}: reads {read}{took}{first}"
 
@@ -181,16 +182,16 @@ class _Ways:
         return min(found, key=lambda snapshot: _cost(snapshot, rates, [found]))
 
     def _direct(self, whole: Way, allowed: tuple[str, ...]) -> Snapshot:
-        events = sum(rows for day, rows in self.holdings.events.items() if day < self.as_of)
+        events = sum((size for day, size in self.holdings.events.items() if day < self.as_of), Size())
         why = "asked for" if allowed == ("direct",) else "cheaper than by way of user_days"
-        return Snapshot(whole, "direct", Size(events), why, passes=1 if all(map(adds_up, self.slots)) else 2)
+        return Snapshot(whole, "direct", events, why, passes=1 if all(map(adds_up, self.slots)) else 2)
 
     def _by_days(self, way: Way, strategy: str, why: str) -> Snapshot:
         near = self._near(way)
         builds = sorted(near & self.holdings.unbuilt - self.begun)
         base = self.expected.get(way.base.as_of, Size()) if way.base else Size()
         reads = sum((self.holdings.day(day) for day in near), base) if way.merged or way.rolled else Size()
-        events = sum(self.holdings.events.get(day, 0) for day in builds)
+        events = sum((self.holdings.events.get(day, Size()) for day in builds), Size())
         return Snapshot(way, strategy, reads, why, None, tuple(builds), events)
 
     def _near(self, way: Way) -> set[date]:
@@ -210,13 +211,15 @@ def _predicted(snapshot: Snapshot, rates: dict[str, float]) -> float | None:
     """Seconds that the last runs would have taken for the same, days included; None where one was never seen."""
     if snapshot.strategy not in rates or (snapshot.builds and DAYS not in rates):
         return None
-    return rates[snapshot.strategy] * snapshot.reads.rows + rates.get(DAYS, 0) * snapshot.builds_from
+    return rates[snapshot.strategy] * snapshot.reads.rows + rates.get(DAYS, 0) * snapshot.builds_from.rows
 
 
 def _cost(snapshot: Snapshot, rates: dict[str, float], others: Iterable[Iterable[Snapshot]]) -> float:
     """Seconds where they are known of all that are compared, else rows folded."""
     known = all(_predicted(other, rates) is not None for plan in others for other in plan)
-    return _predicted(snapshot, rates) or 0 if known else snapshot.reads.rows * snapshot.passes + snapshot.builds_from
+    return (
+        _predicted(snapshot, rates) or 0 if known else snapshot.reads.rows * snapshot.passes + snapshot.builds_from.rows
+    )
 
 
 def seconds_per_row(costs: Iterable[Cost]) -> dict[str, float]:

@@ -147,7 +147,8 @@ def holdings(
         day: b for day, b in lakehouse.newest_builds("profile_states").items() if date.fromisoformat(day) in states
     }
     bases, spoilt = judge_states(builds, features, touched, item_changes(lakehouse, features))
-    events = event_rows(lakehouse)
+    stored = _by_day(lakehouse, "events")
+    events = {day: Size(rows, stored.get(day, Size()).bytes) for day, rows in event_rows(lakehouse).items()}
     return Holdings(touched, _by_day(lakehouse, "user_days"), events, frozenset(unbuilt), states, bases, spoilt)
 
 

@@ -25,7 +25,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("profiles")]
 
 # By way of days throughout: left to itself, the planner goes by what the last runs took.
 RANGE = ("--start-date", "2026-03-19", "--end-date", "2026-03-21", "--strategy", "roll")
-KILLS = 3
+# Each run that is killed goes another way about it; what one leaves half done the next one finds.
+KILLED: tuple[tuple[str, ...], ...] = (("--parallelism", "2"), ("--staged",), ())
 PATIENCE_SECONDS = 900
 
 
@@ -51,8 +52,8 @@ def small_conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INTENT_SPARK_CONF", str(conf))
 
 
-def start(warehouse: Path, log: Path) -> subprocess.Popen[bytes]:
-    return start_job(["build_profiles", *RANGE, "--warehouse", str(warehouse)], log, warehouse.parent)
+def start(warehouse: Path, log: Path, *more: str) -> subprocess.Popen[bytes]:
+    return start_job(["build_profiles", *RANGE, *more, "--warehouse", str(warehouse)], log, warehouse.parent)
 
 
 def steps(log: Path) -> int:
@@ -66,9 +67,9 @@ def run_to_end(warehouse: Path, log: Path) -> int:
     return steps(log)
 
 
-def kill_after(warehouse: Path, log: Path, told: int, delay: float) -> bool:
+def kill_after(warehouse: Path, log: Path, told: int, delay: float, *more: str) -> bool:
     """Kill the job and all its processes so long after so many steps; False where it ended before."""
-    process = start(warehouse, log)
+    process = start(warehouse, log, *more)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while steps(log) < told and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -88,7 +89,8 @@ def test_killed_at_random_points(spark: SparkSession, tmp_path: Path, small_conf
     shutil.copytree(whole, broken)
     count = run_to_end(whole, tmp_path / "log")
     killed = [
-        kill_after(broken, tmp_path / f"log{n}", rng.randint(0, count // 2), rng.random()) for n in range(KILLS)
+        kill_after(broken, tmp_path / f"log{n}", rng.randint(0, count // 2), rng.random(), *more)
+        for n, more in enumerate(KILLED)
     ]  # fmt: skip
     assert any(killed), "no run was killed before its end"
     run_to_end(broken, tmp_path / "last")

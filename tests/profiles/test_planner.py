@@ -41,7 +41,7 @@ def holdings(
     versions = dict.fromkeys(days, touched)
     bases, spoilt = judge_states({d.isoformat(): b for d, b in states.items()}, FEATURES, versions, items or {})
     sizes = {d: Size(rows_a_day, 10 * rows_a_day) for d in days}
-    events = dict.fromkeys(days, 3 * rows_a_day)
+    events = dict.fromkeys(days, Size(3 * rows_a_day, 90 * rows_a_day))
     known = dict.fromkeys(states, Size(5000, 50_000))
     return Holdings(versions, sizes, events, frozenset(unbuilt), known, bases, spoilt)
 
@@ -69,10 +69,11 @@ def test_a_lone_date_of_plain_sums_without_user_days_comes_straight_from_the_eve
     )
     held = holdings({}, unbuilt=EVERY_DAY)
     [found] = plan_snapshots([AS_OF], plain, held, "auto", {})
-    assert (found.strategy, found.builds, found.reads.rows) == ("direct", (), 270_000)
+    assert (found.strategy, found.builds, found.reads) == ("direct", (), Size(270_000, 8_100_000))
+    assert "reads 270,000 rows, 8.1 MB" in found.describe()
     [asked] = plan_snapshots([AS_OF], plain, held, "merge", {})
-    assert (asked.strategy, len(asked.builds), asked.builds_from) == ("merge", 90, 270_000)
-    assert "; 90 days to be built for it from 270,000 events" in asked.describe()
+    assert (asked.strategy, len(asked.builds), asked.builds_from) == ("merge", 90, Size(270_000, 8_100_000))
+    assert asked.describe().endswith("8.1 MB; 90 days to be built for it from 270,000 events, 8.1 MB")
 
 
 def test_days_that_would_be_made_anyway_are_kept() -> None:
