@@ -11,18 +11,18 @@ import pyarrow.parquet as pq
 
 from intent_spark.models.schema import CategoricalFeature, FeatureSchema, NumericFeature, SequenceFeature
 
-NUMBERS, EVENTS, GROUP_ROWS = 150, 50, 16_384
+NUMBERS, EVENTS, GROUP_ROWS, BUCKETS = 150, 50, 16_384, 8192
 EVENT_TYPES = ("view", "search", "cart", "favourite")
 
 
-def schema(numbers: int = NUMBERS, events: int = EVENTS) -> FeatureSchema:
+def schema(numbers: int = NUMBERS, events: int = EVENTS, buckets: int = BUCKETS) -> FeatureSchema:
     """What the columns of :func:`write_table` become."""
     return FeatureSchema(
         numeric=tuple(NumericFeature(f"n{number}", 2.0, 1.0) for number in range(numbers)),
         categorical=(CategoricalFeature("tier", ("a", "b", "c")),),
         sequences=(
             SequenceFeature("seq_event_type", "vocabulary", EVENT_TYPES),
-            SequenceFeature("seq_item", "hash", buckets=8192),
+            SequenceFeature("seq_item", "hash", buckets=buckets),
             SequenceFeature("seq_gap_seconds", "number", mean=9.0, std=2.0),
         ),
         max_length=events,

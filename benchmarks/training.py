@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.examples import EVENTS, NUMBERS, schema, write_table
+from benchmarks.examples import BUCKETS, EVENTS, NUMBERS, schema, write_table
 from intent_spark.config.loading import load_settings
 from intent_spark.config.model import ModelConfig, encoder_names
 from intent_spark.config.training import FeedSettings, HorovodSettings
@@ -33,6 +33,10 @@ from intent_spark.training.stream import Place, RankRows, TrainFeed, rank_rows, 
 FILE_ROWS = 65_536
 STEPS, REPEATS = 40, 3
 WINDOW_MB, MEMORY_MILLIONS = 64, (5, 20)
+EMBEDDING_ROWS = (131_072, 1_048_576)  # below, no gradient travels as slices
+TWO_RANKS = (
+    sys.executable, "-m", "horovod.runner.launch", "-np", "2", "--gloo", "--network-interfaces", "lo",
+)  # fmt: skip
 
 
 def main(megarows: Iterable[int] = MEMORY_MILLIONS) -> None:
@@ -43,6 +47,7 @@ def main(megarows: Iterable[int] = MEMORY_MILLIONS) -> None:
         questions: dict[str, Callable[[], list[dict[str, Any]]]] = {
             "milliseconds a step of lstm, by where its batches come from": lambda: _feed_rows(table),
             "rows a second of ranks that have a core each": lambda: _rank_rows(table),
+            "rows a second of two ranks, by rows of the items' embedding": lambda: _embedding_rows(table),
             "an epoch of the feed alone, 256 MB for rows": lambda: _memory_rows(Path(folder), megarows),
             "seconds to 0.99 of the best AUC, one rank, one core": lambda: [_child("auc", table, "lstm")],
             "rows a second on one core, by encoder": lambda: [_child("encoder", table, n) for n in encoder_names()],
@@ -74,14 +79,36 @@ def _feed_rows(table: Path) -> list[dict[str, Any]]:
 
 def _rank_rows(table: Path) -> list[dict[str, Any]]:
     """The middle of some runs of each; they take turns, so that noise hits both."""
-    start = ("-m", "horovod.runner.launch", "-np", "2", "--gloo", "--network-interfaces", "lo")
-    ways = {"1": (), "2": (sys.executable, *start)}
+    ways = {"1": (), "2": TWO_RANKS}
     found = [
         {ranks: _child("ranks", table, ranks, cores="0,1", launcher=launcher) for ranks, launcher in ways.items()}
         for _ in range(REPEATS)
     ]
     middle = {ranks: sorted((run[ranks] for run in found), key=_rate)[REPEATS // 2] for ranks in ways}
     return [row | {"ratio": round(_rate(row) / _rate(middle["1"]), 2)} for row in middle.values()]
+
+
+def _embedding_rows(table: Path) -> list[dict[str, Any]]:
+    """The middle of some runs of each way, which take turns; dense is a table that travels whole."""
+    rows = []
+    for buckets in EMBEDDING_ROWS:
+        words = ("2", str(buckets))
+        found = [
+            [_child("ranks", table, *words, way, cores="0,1", launcher=TWO_RANKS) for way in ("as decided", "dense")]
+            for _ in range(REPEATS)
+        ]
+        decided, dense = (sorted(way, key=_rate)[REPEATS // 2] for way in zip(*found, strict=True))
+        of = {"embedding rows": buckets, "decided": "slices" if _as_slices(buckets) else "dense"}
+        ratio = {"ratio": round(_rate(decided) / _rate(dense), 2)}
+        rows.append(of | {"as decided": decided["rows a second"], "dense": dense["rows a second"]} | ratio)
+    return rows
+
+
+def _as_slices(buckets: int) -> bool:
+    from intent_spark.training.slices_net import travels_sparse
+
+    config = _config()
+    return travels_sparse((buckets, config.hashed_embedding_size), config.batch_size * config.max_length, 2)
 
 
 def _rate(row: dict[str, Any]) -> float:
@@ -106,16 +133,18 @@ def _rows(table: str, split: str, collective: Collective, settings: FeedSettings
     return rank_rows(SplitRows.of(ExampleTable(table, 0), split, of, *place), settings, collective)
 
 
-def _feed(table: str, config: ModelConfig, collective: Collective, memory_mb: int = 1024) -> TrainFeed:
+def _feed(
+    table: str, config: ModelConfig, collective: Collective, memory_mb: int = 1024, of: FeatureSchema | None = None
+) -> TrainFeed:
     settings = FeedSettings(memory_mb=memory_mb)
-    return train_feed(_rows(table, "train", collective, settings, schema()), config, settings, collective)
+    return train_feed(_rows(table, "train", collective, settings, of or schema()), config, settings, collective)
 
 
-def _network_step(config: ModelConfig, collective: Collective) -> tuple[Any, Any]:
+def _network_step(config: ModelConfig, collective: Collective, of: FeatureSchema | None = None) -> tuple[Any, Any]:
     from intent_spark.training.loop_net import new_network
     from intent_spark.training.step_net import TrainStep, new_optimizer
 
-    network = new_network(schema(), config)
+    network = new_network(of or schema(), config)
     return network, TrainStep(network, new_optimizer(network, config), collective, config)
 
 
@@ -175,9 +204,10 @@ def measure_encoder(table: str, encoder: str) -> dict[str, Any]:
     }
 
 
-def measure_ranks(table: str, ranks: str) -> dict[str, Any]:
-    """Rows a second of all ranks together; each has a core of its own."""
+def measure_ranks(table: str, ranks: str, buckets: str = str(BUCKETS), way: str = "as decided") -> dict[str, Any]:
+    """Rows a second of all ranks together; each has a core of its own. ``dense``: no gradient travels as slices."""
     from intent_spark.models.intent_net import configure_threads
+    from intent_spark.training import step_net
     from intent_spark.training.prefetch_net import Prefetched
 
     # Before Horovod starts its threads: they are held to the core that the process is held to then.
@@ -186,8 +216,11 @@ def measure_ranks(table: str, ranks: str) -> dict[str, Any]:
     # As a rank does: TensorFlow would make a thread for each core that it sees, held to one core or not.
     configure_threads(config.cores_per_rank)
     collective: Collective = OneRank() if ranks == "1" else HorovodRanks(HorovodSettings())
-    network, step = _network_step(config, collective)
-    feed = _feed(table, config, collective)
+    if way == "dense":
+        step_net.for_exchange = lambda gradient, *_: step_net.tf.convert_to_tensor(gradient)
+    of = schema(buckets=int(buckets))
+    network, step = _network_step(config, collective, of)
+    feed = _feed(table, config, collective, of=of)
     steps = min(STEPS, feed.steps(Place()))
     took = []
     for _ in range(REPEATS + 1):
