@@ -41,7 +41,8 @@ USER_COLUMNS = (
 
 CLOCK = {"current_date", "curdate", "current_timestamp", "now", "localtimestamp"}
 NUMBERS = (ByteType, ShortType, IntegerType, LongType, FloatType, DoubleType, DecimalType, BooleanType, NullType)
-WHOLE = (ByteType, ShortType, IntegerType, LongType, NullType)
+SMALL = (ByteType, ShortType, IntegerType, NullType)
+WHOLE = (*SMALL, LongType)
 # What these make of a value is a whole number; a fraction would be cut off without a word.
 SUMMED = ("sum", "mean", "std", "min", "max", "decayed_sum", "count")
 
@@ -89,7 +90,7 @@ def check_declarations(spark: SparkSession, features: FeaturesConfig) -> None:
 
 FITS: dict[str, tuple[tuple[type[DataType], ...], str]] = {
     "string": ((), ""),
-    "int": (WHOLE, "type int takes whole numbers"),
+    "int": (SMALL, "type int takes whole numbers of 32 bits: bigint takes longer ones"),
     "bigint": (WHOLE, "type bigint takes whole numbers"),
     "double": (NUMBERS, "type double takes numbers"),
 }

@@ -319,6 +319,8 @@ def test_no_events(spark: SparkSession, tmp_path: Path) -> None:
          r"^features.yaml: feature 'seq_x': its expression over an event .*colour"),
         (lambda: small_features(sequence=last_events(columns=[column("seq_x", "category", "int")])),
          r"^features.yaml: feature 'seq_x': .* of type string, but type int takes whole numbers"),
+        (lambda: small_features(sequence=last_events(columns=[column("seq_x", "price * quantity", "int")])),
+         r"^features.yaml: feature 'seq_x': .* of type bigint, but type int takes whole numbers of 32 bits"),
         (lambda: small_features(sequence=last_events(filter="price")),
          r"^features.yaml: feature 'sequence': its expression over an event does not hold"),
     ],
