@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DoubleType, FloatType, LongType, StructField
 
 from intent_spark.config.errors import ContractError
+from intent_spark.config.log import LOGGER
 from intent_spark.config.model import ModelConfig
 from intent_spark.models.schema import CategoricalFeature, FeatureSchema, NumericFeature, SequenceFeature
 
@@ -66,6 +67,7 @@ def fit_schema(examples: DataFrame, config: ModelConfig) -> FeatureSchema:
             "No column of the examples has a role (numeric, categorical or sequence) in its metadata: "
             "build the examples again with build_examples."
         )
+    _warn_of_unknown([field.name for field in sequences], config)
     return FeatureSchema(
         numeric=_fit_numeric(train, [field.name for field in numeric]),
         categorical=tuple(
@@ -75,6 +77,17 @@ def fit_schema(examples: DataFrame, config: ModelConfig) -> FeatureSchema:
         sequences=tuple(_fit_sequence(train, field, config) for field in sequences),
         max_length=config.max_length,
     )
+
+
+def _warn_of_unknown(sequences: list[str], config: ModelConfig) -> None:
+    """Columns of the sequence are declared, and may have been renamed since the model's settings named them."""
+    named = {"hashed_sequences": config.hashed_sequences, "gap_sequence": [config.gap_sequence]}
+    for key, names in named.items():
+        if unknown := sorted(set(names) - set(sequences)) if sequences else []:
+            LOGGER.warning(
+                "step=train_intent.schema model.%s names %s, which the examples lack: the sequence has %s.",
+                key, ", ".join(unknown), ", ".join(sequences),
+            )  # fmt: skip
 
 
 def _fit_numeric(train: DataFrame, names: list[str]) -> tuple[NumericFeature, ...]:

@@ -139,6 +139,17 @@ def test_a_failing_rank_ends_the_job_with_its_own_error(
     assert time.time() - failed < 30
 
 
+def test_a_setting_that_names_no_column_of_the_sequence_is_told(
+    spark: SparkSession, request_for_two: TrainingRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    examples = spark.read.format("delta").load(request_for_two.examples)
+    fit_schema(examples, config())
+    assert "which the examples lack" not in caplog.text
+    fit_schema(examples, config(hashed_sequences=["seq_sku"], gap_sequence="seq_pause"))
+    assert "model.hashed_sequences names seq_sku, which the examples lack" in caplog.text
+    assert "model.gap_sequence names seq_pause" in caplog.text
+
+
 def test_schema_is_fitted_on_train_only(spark: SparkSession, request_for_two: TrainingRequest) -> None:
     examples = spark.read.format("delta").load(request_for_two.examples)
     schema = fit_schema(examples, config(vocabulary_cap=15))
