@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from pyspark.sql import SparkSession
 
 from intent_spark.config.training import CheckpointSettings, FeedSettings, HorovodSettings, TrainingSettings
 from intent_spark.models.candidates import WEIGHTS, weights_from_npz
 from intent_spark.training.launch import run_ranks
-from intent_spark.training.launchers import Elastic, Horovodrun, Launcher
+from intent_spark.training.launchers import Elastic, Horovodrun, InSpark, Launcher
 from intent_spark.training.rank import FILES, RESULT
 from intent_spark.training.task import RankTask
 from tests.training.synthetic import examples_table, write_examples
@@ -97,17 +98,15 @@ def test_one_rank_killed_again_and_again_ends_with_the_same_bits(task: RankTask,
     assert len(list((Path(killed.scratch) / "checkpoints" / "lstm").iterdir())) == 2, "the last two are kept"
 
 
-def rank_process(number: int, task: RankTask) -> psutil.Process | None:
-    """The Python of a rank, found by what its launcher told it."""
-    for process in psutil.process_iter():
+def rank_process(number: int) -> psutil.Process:
+    """The Python of a rank, whoever of this process's descendants started it."""
+    for process in psutil.Process().children(recursive=True):
         try:
-            words = process.cmdline()
-            told = process.environ().get("HOROVOD_RANK")
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            if process.environ().get("HOROVOD_RANK") == str(number) and "python" in process.cmdline()[0]:
+                return process
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess, IndexError):
             continue
-        if told == str(number) and str(Path(task.scratch) / "task.json") in words and "python" in words[0]:
-            return process
-    return None
+    raise AssertionError(f"rank {number} is not running")
 
 
 def run(launcher: Launcher, task: RankTask, ranks: int) -> Future[None]:
@@ -128,7 +127,7 @@ def test_a_killed_rank_ends_the_job_and_both_go_on(task: RankTask, tmp_path: Pat
     for victim, updates in ((1, 5), (0, 15)):
         job = run(launcher, killed, 2)
         wait_for(lambda updates=updates: updates_kept(killed) >= updates)
-        rank_process(victim, killed).send_signal(signal.SIGKILL)  # type: ignore[union-attr]
+        rank_process(victim).send_signal(signal.SIGKILL)
         died = time.monotonic()
         with pytest.raises(RuntimeError, match="[Rr]ank .*ended without a word"):
             job.result(timeout=60)
@@ -143,6 +142,30 @@ def test_a_killed_rank_ends_the_job_and_both_go_on(task: RankTask, tmp_path: Pat
         np.testing.assert_allclose(found[path], values, atol=1e-6, err_msg=path)
 
 
+def test_a_rank_killed_within_spark_ends_the_job_and_both_go_on(
+    spark: SparkSession, task: RankTask, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    killed = in_folder(task, tmp_path / "killed", distributed=True)
+    launcher = InSpark(spark, 2, "lo")
+
+    def kill() -> float:
+        wait_for(lambda: updates_kept(killed) >= 5)
+        rank_process(1).send_signal(signal.SIGKILL)
+        return time.monotonic()
+
+    # Horovod's own fork of the driver wants the main thread.
+    killer = ThreadPoolExecutor(1).submit(kill)
+    with pytest.raises(RuntimeError, match="[Rr]ank .*ended without a word"):
+        run_ranks(launcher, killed, 2)
+    assert time.monotonic() - killer.result() < 30
+    assert not (Path(killed.scratch) / RESULT).exists()
+    for left in Path(killed.scratch).glob("error-*.json"):
+        left.unlink()
+    run_ranks(launcher, killed, 2)
+    assert re.search(r"step=train_intent.resume network=lstm epoch=\d+ step_done=\d+", capfd.readouterr().err)
+    assert len(losses(killed)) == EPOCHS
+
+
 def test_elastic_training_goes_on_without_one_of_two_workers(
     task: RankTask, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,7 +174,7 @@ def test_elastic_training_goes_on_without_one_of_two_workers(
     launcher = Elastic(2, settings(launcher="elastic"), "lo")
     job = run(launcher, longer, 2)
     wait_for(lambda: updates_kept(longer) >= 12)
-    rank_process(1, longer).send_signal(signal.SIGKILL)  # type: ignore[union-attr]
+    rank_process(1).send_signal(signal.SIGKILL)
     job.result(timeout=900)
     assert len(losses(longer)) == 6
     told = capfd.readouterr().err
