@@ -13,7 +13,8 @@ from intent_spark.config.strict import Strict
 
 LIFETIME = "lifetime"
 INTERVAL_STATISTICS = ("mean", "std", "min", "max")
-Window = PositiveInt | Literal["lifetime"]
+Days = Annotated[int, Field(ge=1, le=36_500)]  # a century: dates reach no further back than year 1
+Window = Days | Literal["lifetime"]
 Aggregate = Literal[
     "count", "sum", "mean", "std", "min", "max", "first", "last", "active_days", "days_since_last", "days_since_first",
     "distinct", "top", "decayed_sum", "intervals",
@@ -22,6 +23,10 @@ NEEDS_VALUE = ("sum", "mean", "std", "min", "max", "first", "last", "distinct", 
 # What one aggregate alone understands, and must be told.
 PARAMETERS = {"top": "places", "decayed_sum": "half_life_days"}
 BY_KEY = ("count", "sum")
+# A text in SQL, in either kind of quotes.
+LITERAL = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
+# The times of a sequence's events, which days and states keep beside its columns.
+SEQUENCE_TIME = "last_event_time"
 # What a profile or a training example holds besides features.
 RESERVED = ("as_of", "user_id", "definition_hash", "label", "split", "weight")
 
@@ -52,7 +57,9 @@ class WindowedFeature(Strict):
         description="distinct values counted exactly, above it a sketch; or the most values kept of a user's lifetime",
     )  # fmt: skip
     places: int | None = Field(default=None, ge=1, le=20, description="how many of the top values are kept")
-    weights: dict[EventType, PositiveInt] = Field(default_factory=dict, description="of an event in top; 1 if not said")
+    weights: dict[EventType, PositiveInt] = Field(
+        default_factory=dict, description="of an event in top, of these types only; 1 of every one if not said"
+    )
     half_life_days: float | None = Field(default=None, gt=0, description="an event this old weighs half")
     unit: str
     description: str
@@ -108,6 +115,8 @@ class WindowedFeature(Strict):
             raise ValueError(f"{self._told}{lifetime} {'takes no' if self.cap else 'needs'} cap")
         if self.weights and self.aggregate != "top":
             raise ValueError(f"aggregate {self.aggregate} takes no weights")
+        if self.event_types and (stray := sorted(self.weights.keys() - set(self.event_types))):
+            raise ValueError(f"weights name {', '.join(stray)}, which event_types leave out")
         if self.by is not None and (self.aggregate not in BY_KEY or not self.by.isidentifier()):
             raise ValueError(f"by names one column of an event, and only for {' and '.join(BY_KEY)}")
         if self.aggregate == "decayed_sum" and LIFETIME in self.windows:
@@ -162,6 +171,8 @@ class SequenceColumn(Strict):
         """A column is a value or a gap."""
         if self.gap == (self.value is not None):
             raise ValueError("a column of the sequence has either a value or gap: true")
+        if self.name == SEQUENCE_TIME:
+            raise ValueError(f"{SEQUENCE_TIME} is the name under which the events' times are kept; choose another")
         if self.gap and self.type != "bigint":
             raise ValueError("a gap is of type bigint")
         return self
@@ -171,7 +182,7 @@ class SequenceSettings(Strict):
     """The last events of a user, oldest first, as aligned columns."""
 
     length: PositiveInt = Field(le=500)
-    window_days: PositiveInt
+    window_days: Days
     event_types: list[EventType] = Field(default_factory=list, description="all types if none is said")
     filter: str | None = Field(default=None, description="SQL condition over an event, beside its type")
     columns: list[SequenceColumn] = Field(min_length=1)
@@ -235,4 +246,4 @@ class FeaturesConfig(Strict):
 
 def words(expression: str) -> set[str]:
     """The words of an expression outside quotes, in lower case as all names are: among them the features it reads."""
-    return set(re.findall(r"[a-z_]\w*", re.sub(r"'[^']*'", "", expression).lower()))
+    return set(re.findall(r"[a-z_]\w*", LITERAL.sub(" ", expression).lower()))

@@ -25,7 +25,7 @@ SEARCHABLE = frozenset(
 
 
 class SearchRange(Strict):
-    """What a setting may be: from ``low`` to ``high`` (whole numbers where both are), or one of ``choices``."""
+    """What a setting may be: from ``low`` to ``high`` (whole if the setting is), or one of ``choices``."""
 
     low: int | float | None = None
     high: int | float | None = None

@@ -36,6 +36,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from intent_spark.config.errors import ContractError
+from intent_spark.config.log import LOGGER
 from intent_spark.config.model import ModelConfig
 from intent_spark.models.calibration import Calibration, calibration_from
 from intent_spark.models.schema import FeatureSchema
@@ -104,14 +105,21 @@ class TrainedModel:
 
 
 def save_model(model: TrainedModel, models_dir: Path) -> Path:
-    """Write ``<models_dir>/<model_version>`` in one rename and return it; an equal model stays as it is."""
+    """Write ``<models_dir>/<model_version>`` in one rename and return it; an equal model stays as it is.
+
+    One of this version whose files were damaged is moved aside, to ``.damaged-…``.
+    """
     files = _files(model)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
     version = _version(hashes)
     target = models_dir / version
     if target.exists():
-        verify_model(target)
-        return target
+        try:
+            verify_model(target)
+            return target
+        except ContractError as error:
+            LOGGER.warning("step=train_intent.save_model %s It is written anew.", error)
+            target.rename(models_dir / f".damaged-{version}-{uuid.uuid4().hex}")
     temporary = models_dir / f".{version}-{uuid.uuid4().hex}"
     try:
         for name, content in (files | {CHECKSUMS: _json({"model_version": version, "sha256": hashes})}).items():

@@ -6,15 +6,25 @@ the last one last. It changes in one rename. MLflow is told of each change by :m
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from intent_spark.config.errors import UsageError
+from intent_spark.config.errors import ContractError, UsageError
+from intent_spark.config.log import LOGGER
 from intent_spark.models.directory import MANIFEST, verify_model
 
-ALIASES = "aliases.json"
+ALIASES, LOCK = "aliases.json", ".aliases.lock"
+WHOEVER = "*"
+
+
+class LiveModelError(ContractError):
+    """Another model is live than the one that was compared with."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +49,28 @@ def read_aliases(models_dir: Path) -> Aliases:
     return Aliases(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else Aliases()
 
 
-def promote(models_dir: Path, model_version: str) -> Path:
+def promote(models_dir: Path, model_version: str, over: str | None = WHOEVER) -> Path:
     """Make a registered, unaltered model the live one, in one rename; returns its directory.
+
+    Args:
+        models_dir: the registry.
+        model_version: the model.
+        over: the live model that it was judged beside, None if there was none; by default whoever is live.
 
     Raises:
         UsageError: no such model is registered.
+        LiveModelError: another one is live by now.
         ContractError: its files were altered.
     """
     model_dir = _registered(models_dir, model_version)
     verify_model(model_dir)
-    _write(models_dir, read_aliases(models_dir).promoted(model_version))
+    with _changing(models_dir) as aliases:
+        if over not in (WHOEVER, aliases.champion):
+            raise LiveModelError(
+                f"model {model_version} was judged beside {over or 'none'}, but {aliases.champion or 'none'} is live "
+                "by now: run promote_model to compare these two."
+            )
+        _write(models_dir, aliases.promoted(model_version))
     return model_dir
 
 
@@ -56,26 +78,32 @@ def nominate(models_dir: Path, model_version: str) -> Path:
     """Make a registered, unaltered model the challenger; the same errors as :func:`promote`."""
     model_dir = _registered(models_dir, model_version)
     verify_model(model_dir)
-    aliases = read_aliases(models_dir)
-    _write(models_dir, Aliases(aliases.champion, model_version, aliases.former))
+    with _changing(models_dir) as aliases:
+        _write(models_dir, Aliases(aliases.champion, model_version, aliases.former))
     return model_dir
 
 
 def roll_back(models_dir: Path) -> Path:
-    """Make the last former champion the live one again; the model that was live becomes the challenger.
+    """Make the last former champion that is unaltered the live one again.
+
+    The model that was live becomes the challenger, unless it is damaged itself.
 
     Raises:
-        UsageError: there is no former champion, or it is gone.
-        ContractError: its files were altered.
+        UsageError: there is no former champion.
+        ContractError: the files of all of them are gone or were altered.
     """
-    aliases = read_aliases(models_dir)
-    if not aliases.former:
-        raise UsageError(f"{models_dir} has no former live model to go back to.")
-    *earlier, last = aliases.former
-    model_dir = _registered(models_dir, last)
-    verify_model(model_dir)
-    _write(models_dir, Aliases(last, aliases.champion, earlier))
-    return model_dir
+    with _changing(models_dir) as aliases:
+        if not aliases.former:
+            raise UsageError(f"{models_dir} has no former live model to go back to.")
+        earlier = list(aliases.former)
+        while (fault := _fault(models_dir / earlier[-1])) and len(earlier) > 1:
+            LOGGER.warning("step=promote_model.rollback passed over %s: %s", earlier.pop(), fault)
+        if fault:
+            raise ContractError(fault)
+        live = earlier.pop()
+        waits = aliases.champion if aliases.champion and not _fault(models_dir / aliases.champion) else None
+        _write(models_dir, Aliases(live, waits, earlier))
+    return models_dir / live
 
 
 def champion(models_dir: Path) -> Path:
@@ -112,7 +140,27 @@ def _registered(models_dir: Path, model_version: str) -> Path:
     return models_dir / model_version
 
 
+def _fault(model_dir: Path) -> str:
+    """What is wrong with a model's files; nothing where they are as they were written."""
+    try:
+        verify_model(model_dir)
+    except ContractError as error:
+        return str(error)
+    return ""
+
+
+@contextmanager
+def _changing(models_dir: Path) -> Iterator[Aliases]:
+    """The aliases, which nobody else changes meanwhile."""
+    with (models_dir / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield read_aliases(models_dir)
+
+
 def _write(models_dir: Path, aliases: Aliases) -> None:
     temporary = models_dir / f".{ALIASES}-{uuid.uuid4().hex}"
-    temporary.write_text(json.dumps(asdict(aliases), indent=1) + "\n", encoding="utf-8")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(aliases), indent=1) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(models_dir / ALIASES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from pyspark.errors import PySparkException
@@ -39,7 +40,12 @@ USER_COLUMNS = (
 )
 
 
-CLOCK = {"current_date", "curdate", "current_timestamp", "now", "localtimestamp"}
+CLOCK = {"current_date", "curdate", "current_timestamp", "current_time", "now", "localtimestamp"}
+# Spark's date'today' and its like, and unix_timestamp of nothing.
+CLOCK_TEXT = re.compile(
+    r"\b(date|timestamp(_ntz|_ltz)?)\s*['\"]\s*(now|today|yesterday|tomorrow)\b|\bunix_timestamp\s*\(\s*\)",
+    re.IGNORECASE,
+)
 NUMBERS = (ByteType, ShortType, IntegerType, LongType, FloatType, DoubleType, DecimalType, BooleanType, NullType)
 SMALL = (ByteType, ShortType, IntegerType, NullType)
 WHOLE = (*SMALL, LongType)
@@ -137,6 +143,10 @@ def _fault(frame: DataFrame, declared: list[Declared]) -> str | None:
     plan = chosen._jdf.queryExecution().analyzed()
     if plan.nodeName() != "Project" or plan.child().nodeName() in ("Window", "Generate"):
         return "it gathers or multiplies rows; a value is made of one row."
-    if not plan.deterministic() or CLOCK & set().union(*[words(d.expression) for d in declared]):
+    if not plan.deterministic() or any(_reads_the_clock(d.expression) for d in declared):
         return "it gives another value at another time; equal data must give equal features."
     return None
+
+
+def _reads_the_clock(expression: str) -> bool:
+    return bool(CLOCK & words(expression) or CLOCK_TEXT.search(expression))

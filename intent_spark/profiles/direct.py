@@ -100,7 +100,7 @@ def _by_type_bit(expression: str) -> str:
     """The same expression with its tests of the type as tests of bits: cheaper than comparing text."""
 
     def mask(found: re.Match[str]) -> str:
-        named = sum(TYPES[name] for name in NAME.findall(found[1]))
+        named = sum({TYPES[name] for name in NAME.findall(found[1])})
         return f"{PACKED} & {named}L != 0"
 
     return TYPE_TEST.sub(mask, expression)

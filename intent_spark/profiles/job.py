@@ -136,7 +136,9 @@ def _wanted_dates(lakehouse: Lakehouse, options: Namespace) -> list[date]:
         )
     if options.stale:
         lakehouse.require(PROFILES, "build_profiles --as-of DAY")
-        return [date.fromisoformat(day) for day in sorted(lakehouse.partition_sizes(PROFILES))]
+        if not (there := sorted(lakehouse.partition_sizes(PROFILES))):
+            raise UsageError(f"warehouse {lakehouse.root} has no profiles yet; run build_profiles --as-of DAY first.")
+        return [date.fromisoformat(day) for day in there]
     if options.as_of:
         return sorted(set(options.as_of))
     if not (options.start_date and options.end_date):

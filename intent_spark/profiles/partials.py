@@ -40,7 +40,7 @@ class Partial:
 
 def event_condition(event_types: Iterable[str], condition: str | None = None) -> str:
     """SQL that is true for events of these types, of any type where none is named, for which the condition holds."""
-    quoted = ", ".join(f"'{name}'" for name in sorted(event_types))
+    quoted = ", ".join(f"'{name}'" for name in sorted(set(event_types)))
     parts = [f"event_type in ({quoted})"] if quoted else []
     parts += [f"({condition})"] if condition else []
     return " and ".join(parts) or "true"

@@ -7,10 +7,10 @@ from datetime import datetime
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from intent_spark.config.features import SequenceColumn, SequenceSettings
+from intent_spark.config.features import SEQUENCE_TIME, SequenceColumn, SequenceSettings
 from intent_spark.profiles.partials import event_condition
 
-TIME = "last_event_time"  # beside the declared columns, for the window and the gaps
+TIME = SEQUENCE_TIME  # beside the declared columns, for the window and the gaps
 
 
 def kept_types(sequence: SequenceSettings | None) -> dict[str, str]:

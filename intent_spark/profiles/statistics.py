@@ -125,7 +125,11 @@ def _count(array: pa.Array, as_they_are: bool) -> dict[str, int]:
     if as_they_are:
         counted = known.value_counts()
         return nulls | {f"={row['values'].as_py()}": row["counts"].as_py() for row in counted}
-    found, counts = np.unique(bins(known.to_numpy(zero_copy_only=False)), return_counts=True)
+    numbers = known.to_numpy(zero_copy_only=False)
+    finite = numbers[np.isfinite(numbers)]
+    # NaN and infinity have no place among quantiles: they are no values, as null is none.
+    nulls = {NULL: len(array) - len(finite)} if len(array) > len(finite) else {}
+    found, counts = np.unique(bins(finite), return_counts=True)
     return nulls | {str(index): int(n) for index, n in zip(found, counts, strict=True)}
 
 

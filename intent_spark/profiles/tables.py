@@ -9,6 +9,7 @@ from datetime import date, datetime
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from intent_spark.config.errors import ContractError
 from intent_spark.config.features import FeaturesConfig
 from intent_spark.lakehouse.lakehouse import Build, Lakehouse, present
 from intent_spark.lakehouse.quality import days_to_cap
@@ -90,9 +91,7 @@ class ProfileTables:
     def write_state(self, snapshot: Snapshot) -> None:
         """Replace the state of one date."""
         contract, way = states_contract(self.features), snapshot.way
-        base = (
-            self.lakehouse.read("profile_states").where(F.col("as_of") == F.lit(way.base.as_of)) if way.base else None
-        )
+        base = self.state(way.base.as_of) if way.base else None
         state = build_state(self.days(snapshot), self.features, way, self.zone, base)
         details = {
             "slots": same_slots(Slots(self.features)),
@@ -111,8 +110,18 @@ class ProfileTables:
         return self.lakehouse.read(self.profiles.name).where(F.col("as_of") == F.lit(as_of)).count()
 
     def state(self, as_of: date) -> DataFrame:
-        """The stored state of a date."""
-        return self.lakehouse.read("profile_states").where(F.col("as_of") == F.lit(as_of))
+        """The stored state of a date, at the table's version of now: what is dropped meanwhile is still read.
+
+        Raises:
+            ContractError: it was dropped, by another run that keeps newer ones.
+        """
+        version = self.lakehouse.version("profile_states")
+        if as_of not in _by_day(self.lakehouse, "profile_states"):
+            raise ContractError(
+                f"profile_states of {as_of} was dropped while it was needed, by another build_profiles that keeps the "
+                "newest profiles.keep_states: run this one again."
+            )
+        return self.lakehouse.read("profile_states", version).where(F.col("as_of") == F.lit(as_of))
 
     def prune_states(self, keep: int) -> int:
         """Keep the states of the newest dates only; gives how many were dropped."""

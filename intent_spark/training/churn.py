@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from scipy.special import expit
@@ -10,6 +11,7 @@ from scipy.special import expit
 from intent_spark.config.model import ModelConfig
 from intent_spark.models.calibration import FITS
 from intent_spark.models.directory import ChurnHead
+from intent_spark.models.logistic import FloatArray
 from intent_spark.training.collective import Collective
 from intent_spark.training.feed import Judged
 from intent_spark.training.fitting import Fitted
@@ -36,3 +38,12 @@ def churn_head(
         metrics = validation_metrics(probabilities, labels, weights, collective.sum)
         judged.append(ChurnHead(name, calibration, metrics))
     return min(judged, key=lambda head: head.metrics["log_loss"])
+
+
+def recalibrated_head(
+    head: ChurnHead, logits: FloatArray, validation: Judged, config: ModelConfig, collective: Collective
+) -> ChurnHead:
+    """The same network's head with the calibration of other log odds [n] of validation; its metrics stay."""
+    known = np.isfinite(validation.churned)
+    labels, weights = validation.churned[known], validation.weights[known]
+    return replace(head, calibration=FITS[config.calibration](logits[known], labels, weights, collective.sum))

@@ -9,15 +9,15 @@ from datetime import date
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
-from intent_spark.config.errors import IntentSparkError
-from intent_spark.config.log import step
+from intent_spark.config.errors import IntentSparkError, UsageError
+from intent_spark.config.log import LOGGER, step
 from intent_spark.config.model import ModelConfig, in_order
 from intent_spark.config.training import LauncherName
 from intent_spark.lakehouse.job import MISSING, STALE, THERE, Job, JobContext, Plan, PlanItem, positive
 from intent_spark.lakehouse.job_runs import Outcome, code_version
 from intent_spark.lakehouse.lakehouse import Build
 from intent_spark.models.directory import CALIBRATED, CROSS_FITTED, knows_outcomes_until, load_model
-from intent_spark.models.registry import challenger, champion, nominate, promote
+from intent_spark.models.registry import LiveModelError, challenger, champion, nominate, promote, read_aliases
 from intent_spark.training.gate import Verdict, judge
 from intent_spark.training.tracking import Tracker
 from intent_spark.training.train import TrainingRequest, TrainingResult, train
@@ -48,6 +48,10 @@ class TrainIntent(Job):
         """The newest training set, and whether the live model was made of it."""
         context.lakehouse.require("examples", "build_examples")
         if options.verify:
+            if options.tune or options.ranks or options.launcher or options.candidates:
+                raise UsageError(
+                    "--verify trains as the manifest says: it takes none of --tune, --ranks, --launcher, --candidates."
+                )
             read_manifest(options.verify)
             return Plan([PlanItem(f"verification of {options.verify}", MISSING)])
         version, build = context.lakehouse.builds("examples")[0]
@@ -78,14 +82,25 @@ class TrainIntent(Job):
             trials=options.tune or 0,
         )
         result = train(context.spark, request)
-        verdict = _verdict(result, live, build)
-        (promote if verdict.passed else nominate)(models_dir, result.model_version)
+        verdict = _admit(models_dir, result.model_version, _verdict(result, live, build), live)
         if tracker:
             with step("train_intent.mlflow"):
                 tracker.record(result.model_dir, result.model, {"gate": verdict.why})
                 tracker.show_aliases()
         rows = sum(split.rows for name, split in result.splits.items() if name != "test")
         return Outcome(_told(result, verdict), rows, 1, {"examples": version})
+
+
+def _admit(models_dir: Path, model_version: str, verdict: Verdict, live: Path | None) -> Verdict:
+    """Promote or nominate; who went live while the training ran was not compared with, and stays."""
+    if verdict.passed:
+        try:
+            promote(models_dir, model_version, over=live.name if live else None)
+            return verdict
+        except LiveModelError as changed:
+            verdict = Verdict(False, str(changed))
+    nominate(models_dir, model_version)
+    return verdict
 
 
 def _any_request(context: JobContext, options: Namespace) -> TrainingRequest:
@@ -113,10 +128,15 @@ def _candidates(text: str) -> list[str]:
 
 def _state(models_dir: Path, version: int, config: ModelConfig) -> tuple[str, str]:
     try:
-        live, waiting = load_model(champion(models_dir)), challenger(models_dir)
-        known = [(live, ""), *([(load_model(waiting), "it waits as the challenger")] if waiting else [])]
+        live = load_model(champion(models_dir))
     except IntentSparkError as error:
         return MISSING, str(error)
+    known = [(live, "")]
+    try:
+        waiting = challenger(models_dir)
+        known += [(load_model(waiting), "it waits as the challenger")] if waiting else []
+    except IntentSparkError as error:
+        LOGGER.warning("step=train_intent.plan the challenger counts as none: %s", error)
     for model, why in known:
         if model.manifest["examples"]["version"] == version and model.config == config:
             return THERE, why
@@ -127,11 +147,14 @@ def _state(models_dir: Path, version: int, config: ModelConfig) -> tuple[str, st
 
 def _live_model(models_dir: Path, build: Build) -> tuple[Path | None, bool]:
     """The live model, and whether it can be asked about validation as one that has not seen it."""
+    version = read_aliases(models_dir).champion
+    if version is None:
+        return None, False
+    live = models_dir / version
     try:
-        live = champion(models_dir)
         lineage = load_model(live).manifest["lineage"]
     except IntentSparkError:
-        return None, False
+        return live, False
     return live, _alike(lineage, build) and knows_outcomes_until(lineage) <= _validation_date(build)
 
 
@@ -151,9 +174,12 @@ def _verdict(result: TrainingResult, live: Path | None, build: Build) -> Verdict
         return Verdict(True, "it is the first")
     if result.against_live:
         return judge(result.against_live)
-    known = load_model(live)
+    try:
+        known = load_model(live)
+    except IntentSparkError as error:
+        return Verdict(True, f"the live model cannot be read, so that nothing can be compared with it: {error}")
     if not _alike(known.manifest["lineage"], build):
-        return Verdict(True, f"the live model {live.name} cannot score these profiles")
+        return Verdict(True, f"the live model {live.name} reads other features, or its label means something else")
     if known.manifest["examples"]["version"] != result.model.manifest["examples"]["version"]:
         return Verdict(False, f"the live model {live.name} knows outcomes of its validation: compare on a later date")
     mine, its = (model.best.metrics[CROSS_FITTED]["log_loss"] for model in (result.model, known))

@@ -21,7 +21,7 @@ from intent_spark.lakehouse.labels import label
 from intent_spark.lakehouse.shop import data_range
 from intent_spark.models.directory import TrainedModel, knows_outcomes_until, load_model
 from intent_spark.models.intervals import mean_interval
-from intent_spark.models.registry import champion, model_versions, promote, read_aliases, roll_back
+from intent_spark.models.registry import WHOEVER, champion, model_versions, promote, read_aliases, roll_back
 from intent_spark.training.feed import BUCKETS
 from intent_spark.training.gate import SEED, SURE, Verdict, judge
 from intent_spark.training.tracking import Tracker
@@ -66,14 +66,14 @@ class PromoteModel(Job):
         tracker = Tracker(models_dir, registry) if registry.record else None
         before = read_aliases(models_dir).champion
         if options.rollback:
-            roll_back(models_dir)
-            why = "rolled back"
+            version, why = roll_back(models_dir).name, "rolled back"
         else:
-            why = _let_in(context, models_dir / plan.inputs["version"], before, options.force)
-            promote(models_dir, plan.inputs["version"])
+            version = plan.inputs["version"]
+            why = _let_in(context, models_dir / version, before, options.force)
+            promote(models_dir, version, WHOEVER if options.force else before)
         if tracker:
             tracker.show_aliases()
-        return Outcome(f"model {plan.inputs['version']} is live ({why}); before it {before or 'none'}")
+        return Outcome(f"model {version} is live ({why}); before it {before or 'none'}")
 
 
 def _let_in(context: JobContext, candidate: Path, live: str | None, force: bool) -> str:
@@ -109,9 +109,12 @@ def _judged(context: JobContext, candidate: Path, live: Path) -> Verdict:
 
 def _newest_unseen(context: JobContext, models: tuple[TrainedModel, TrainedModel]) -> date:
     lineages = [model.manifest["lineage"] for model in models]
-    alike = [{lineage[key] for key in ("horizon_days", "definition_hash")} for lineage in lineages]
+    alike = [[lineage[k] for k in ("horizon_days", "definition_hash", "label_event_types")] for lineage in lineages]
     if alike[0] != alike[1]:
-        raise UsageError("the two models read other features or predict another horizon: compare by hand, or --force.")
+        raise UsageError(
+            "the two models read other features, or their labels have another horizon or other event types: compare by "
+            "hand, or --force."
+        )
     unseen = max(knows_outcomes_until(lineage) for lineage in lineages)
     _, end = data_range(context.lakehouse)
     matured = end - timedelta(days=int(lineages[0]["horizon_days"]))

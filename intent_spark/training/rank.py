@@ -95,7 +95,7 @@ def _choose(
         with step("train_intent.gate", rank=collective.rank, against=Path(task.live_model).name):
             apart = against_champion(chosen.losses[chosen.champion], data, table, Path(task.live_model))
     if task.config.refit:
-        fitted, chosen = refit(fitted, chosen, data, table)
+        fitted, chosen, churn = refit(fitted, chosen, data, table, churn)
     if collective.rank == 0:
         told = {"against_live": asdict(apart) if apart else None, "churn": churn.to_tree() if churn else None}
         _write(fitted, chosen, learnt | told, Path(task.scratch))

@@ -16,8 +16,10 @@ from dataclasses import replace
 import numpy as np
 
 from intent_spark.config.log import step
+from intent_spark.models.directory import ChurnHead
 from intent_spark.models.logistic import FloatArray
 from intent_spark.training.checkpoint import Named
+from intent_spark.training.churn import recalibrated_head
 from intent_spark.training.feed import ExampleTable, SplitRows
 from intent_spark.training.fitting import FitData, Fitted, Found, customers, fit_candidate
 from intent_spark.training.selection import Selection, recalibrated
@@ -28,8 +30,8 @@ HALVES = (0, 1)
 
 
 def refit(
-    first: Mapping[str, Fitted], chosen: Selection, data: FitData, table: ExampleTable
-) -> tuple[dict[str, Fitted], Selection]:
+    first: Mapping[str, Fitted], chosen: Selection, data: FitData, table: ExampleTable, churn: ChurnHead | None
+) -> tuple[dict[str, Fitted], Selection, ChurnHead | None]:
     """The candidates fitted on all dates, with their calibrations and blend; every rank calls this.
 
     Args:
@@ -37,6 +39,7 @@ def refit(
         chosen: the champion and the metrics, which stay.
         data: of the first fit.
         table: where all dates are read.
+        churn: the second head of the first fit; its network and metrics stay.
     """
     rank, collective = data.collective.rank, data.collective
     with step("train_intent.refit_rows", rank=rank) as counts:
@@ -52,11 +55,12 @@ def refit(
             again = fit_candidate(name, everything)
             refitted[name] = replace(again, history=candidate.history, found=candidate.found)
     if not _can_be_halved(everything, first):
-        return refitted, chosen
+        return refitted, chosen, churn
     with step("train_intent.refit_calibration", rank=rank):
-        logits = _cross_fitted(list(first), everything, source)
+        logits, churn_logits = _cross_fitted(list(first), everything, source, churn.candidate if churn else None)
         final = recalibrated(chosen, logits, data.validation, data.config, collective)
-    return refitted, final
+        head = churn and recalibrated_head(churn, churn_logits, data.validation, data.config, collective)
+    return refitted, final, head
 
 
 def as_often(found: Found, before: int, now: int) -> Found:
@@ -84,8 +88,14 @@ def _can_be_halved(data: FitData, names: Collection[str]) -> bool:
     return bool(data.collective.sum(np.array(counts)).min() > 0)
 
 
-def _cross_fitted(names: list[str], data: FitData, source: SplitRows) -> dict[str, FloatArray]:
-    """Log odds of this rank's validation rows [n], each by candidates fitted on the other half of the users."""
+def _cross_fitted(
+    names: list[str], data: FitData, source: SplitRows, churn: str | None
+) -> tuple[dict[str, FloatArray], FloatArray]:
+    """Log odds of this rank's validation rows [n], each by candidates fitted on the other half of the users.
+
+    Beside them those of the second head of the network ``churn``; zeros where there is none.
+    """
+    churned = np.zeros(data.validation.rows)
     judged = {name: np.zeros(data.validation.rows) for name in names}
     collective = data.collective
     for half in HALVES:
@@ -94,5 +104,8 @@ def _cross_fitted(names: list[str], data: FitData, source: SplitRows) -> dict[st
         part = replace(data, training=rank_rows(fewer, data.feed, collective), keeper=keeper)
         others = data.validation.buckets % 2 != half
         for name in names:
-            judged[name][others] = fit_candidate(name, part).validation_logits[others]
-    return judged
+            fitted = fit_candidate(name, part)
+            judged[name][others] = fitted.validation_logits[others]
+            if name == churn and fitted.churn_logits is not None:
+                churned[others] = fitted.churn_logits[others]
+    return judged, churned

@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from intent_spark.config.errors import UsageError
+from intent_spark.config.errors import ContractError, UsageError
+from intent_spark.config.log import LOGGER
 from intent_spark.config.settings import RegistrySettings
 from intent_spark.models.directory import CALIBRATED, CROSS_FITTED, TrainedModel, load_model
 from intent_spark.models.registry import read_aliases
@@ -83,7 +84,11 @@ class Tracker:
         aliases = read_aliases(self._models_dir)
         for alias, model_version in (("champion", aliases.champion), ("challenger", aliases.challenger)):
             if model_version:
-                self.record(self._models_dir / model_version, load_model(self._models_dir / model_version), {})
+                try:
+                    self.record(self._models_dir / model_version, load_model(self._models_dir / model_version), {})
+                except ContractError as error:
+                    LOGGER.warning("step=train_intent.mlflow alias %s is not shown: %s", alias, error)
+                    continue
                 self._client.set_registered_model_alias(self._name, alias, self._versions()[model_version])
             elif alias in self._client.get_registered_model(self._name).aliases:
                 self._client.delete_registered_model_alias(self._name, alias)

@@ -137,7 +137,11 @@ class _Study:
         waiting = self._study.get_trials(deepcopy=False, states=(states.WAITING,))
         if not self._ended() and not waiting:
             # What is configured is tried first: the study can only end with something better.
-            self._study.enqueue_trial({key: getattr(self.config, key) for key in self.config.search})
+            configured = {key: getattr(self.config, key) for key in self.config.search}
+            # What is off by default, at 0, has no place on a scale of powers: such a setting is drawn at once.
+            self._study.enqueue_trial(
+                {k: v for k, v in configured.items() if not (self.config.search[k].log and v <= 0)}
+            )
 
     def ask(self) -> dict[str, Any] | None:
         """The next trial's number and values; None where there are as many as wanted."""
@@ -195,7 +199,7 @@ def _distribution(of: SearchRange, configured: Any) -> Any:
     low, high = of.low, max(of.high, configured)
     if configured > 0 or not of.log:
         low = min(low, configured)
-    if isinstance(of.low, int) and isinstance(of.high, int):
+    if all(isinstance(value, int) for value in (of.low, of.high, configured)):
         return IntDistribution(int(low), int(high), log=of.log)
     return FloatDistribution(low, high, log=of.log)
 

@@ -25,7 +25,7 @@ from intent_spark.config.model import ModelConfig
 from intent_spark.lakehouse.job import JobContext
 from intent_spark.lakehouse.labels import content_digest, labelled_snapshots
 from intent_spark.lakehouse.lakehouse import Lakehouse
-from intent_spark.models.directory import CALIBRATED, MANIFEST, METRICS, TrainedModel
+from intent_spark.models.directory import CALIBRATED, MANIFEST, METRICS, TrainedModel, verify_model
 from intent_spark.training.train import TrainingRequest, installed, train
 
 # Sums over several ranks arrive in no fixed order, and a network's steps carry their last digits on.
@@ -58,17 +58,19 @@ def verify(context: JobContext, path: Path, request: TrainingRequest) -> str:
 
     Raises:
         UsageError: the manifest or a table version it names cannot be read.
-        ContractError: the training set or the metrics are not those of the manifest.
+        ContractError: the model's files were altered, or the training set or the metrics are not the manifest's.
     """
     manifest = read_manifest(path)
     _warn_of_packages(manifest)
     rows = _check_training_set(context.lakehouse, manifest)
+    recorded = _recorded_metrics(path)
+    verify_model(path if path.is_dir() else path.parent)
     folder = request.models_dir / f".verify-{uuid.uuid4().hex}"
     try:
         found = train(context.spark, _request(manifest, request, folder)).model
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    furthest = _compare(manifest, _recorded_metrics(path), found)
+    furthest = _compare(manifest, recorded, found)
     told = f"metrics of {len(found.candidates)} candidates within {furthest:.1g}"
     return f"{rows} examples rebuilt to the same digest; {told}"
 

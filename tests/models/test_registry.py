@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from intent_spark.config.errors import ContractError, UsageError
-from intent_spark.models.directory import save_model
+from intent_spark.models.directory import save_model, verify_model
 from intent_spark.models.registry import (
     Aliases,
+    LiveModelError,
     challenger,
     champion,
     model_versions,
@@ -77,3 +80,47 @@ def test_an_altered_model_neither_waits_nor_comes_back(tmp_path: Path, three: li
     with pytest.raises(UsageError, match="has no model nonsense"):
         nominate(tmp_path, "nonsense")
     assert read_aliases(tmp_path) == before
+
+
+def damage(model_dir: Path) -> None:
+    (model_dir / "schema.json").write_text("{}")
+
+
+def test_the_way_back_passes_over_damaged_models(tmp_path: Path, three: list[str]) -> None:
+    """Neither the model that was live nor the one before it can be read: the one before that is live again."""
+    for version in three:
+        promote(tmp_path, version)
+    damage(tmp_path / three[1])
+    damage(tmp_path / three[2])
+    assert roll_back(tmp_path).name == three[0]
+    assert read_aliases(tmp_path) == Aliases(three[0])
+
+
+def test_who_went_live_meanwhile_is_not_pushed_aside(tmp_path: Path, three: list[str]) -> None:
+    first, second, third = three
+    with pytest.raises(LiveModelError, match=f"judged beside {second}, but none is live"):
+        promote(tmp_path, first, over=second)
+    promote(tmp_path, first, over=None)
+    promote(tmp_path, second, over=first)
+    with pytest.raises(LiveModelError, match=f"{third} was judged beside {first}, but {second} is live by now"):
+        promote(tmp_path, third, over=first)
+    assert read_aliases(tmp_path) == Aliases(second, None, [first])
+
+
+def test_changes_at_once_are_all_kept(tmp_path: Path, three: list[str]) -> None:
+    promote(tmp_path, three[0])
+    with ThreadPoolExecutor(8) as pool:
+        changes = [pool.submit(promote, tmp_path, three[n % 2 + 1]) for n in range(20)]
+        changes += [pool.submit(nominate, tmp_path, three[0]) for _ in range(20)]
+    assert all(change.exception() is None for change in changes)
+    told = read_aliases(tmp_path)
+    assert told.champion in three[1:]
+    # Each promotion of another model keeps the one before it.
+    assert all(one != other for one, other in pairwise([*told.former, told.champion]))
+
+
+def test_a_damaged_model_that_is_trained_again_is_whole_again(tmp_path: Path, three: list[str]) -> None:
+    damage(tmp_path / three[0])
+    assert save_model(model(manifest={"ranks": 1}), tmp_path).name == three[0]
+    assert verify_model(tmp_path / three[0]) == three[0]
+    assert model_versions(tmp_path) == sorted(three)

@@ -6,13 +6,14 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
 
-from intent_spark.config.errors import UsageError
+from intent_spark.config.errors import ContractError, UsageError
 from intent_spark.config.features import FeaturesConfig, words
 from intent_spark.config.loading import load_settings
 from intent_spark.config.settings import Settings
@@ -25,6 +26,7 @@ from intent_spark.pipeline.options import build_parser
 from intent_spark.profiles.contract import feature_columns
 from intent_spark.profiles.declarations import EVENT_COLUMNS, check_declarations
 from intent_spark.profiles.job import BuildProfiles
+from intent_spark.profiles.tables import ProfileTables
 from tests.profiles.frames import (
     add_events,
     at,
@@ -230,6 +232,24 @@ def test_states_of_old_dates_and_staged_rows_are_dropped(spark: SparkSession, tm
     assert between["profiles 2026-03-02"].startswith("merge (no earlier state)")
 
 
+def test_a_state_that_another_run_drops_is_missed(context: JobContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is made of no state would be profiles of nobody, and pass for done."""
+    context = replace(context, settings=context.settings.model_copy(update={"features": few_features()}))
+    add_events(context.lakehouse, shop_events(), "b1")
+    original = ProfileTables.write_profiles
+
+    def after_a_drop(tables: ProfileTables, as_of: date) -> int:
+        tables.lakehouse.drop("profile_states", "as_of", [as_of])
+        return original(tables, as_of)
+
+    monkeypatch.setattr(ProfileTables, "write_profiles", after_a_drop)
+    with pytest.raises(ContractError, match="profile_states of 2026-03-03 was dropped while it was needed"):
+        run(BuildProfiles(), context, "--as-of", "2026-03-03", *BY_DAYS)
+    assert context.lakehouse.read("profiles").count() == 0
+    with pytest.raises(UsageError, match="has no profiles yet; run build_profiles --as-of DAY first"):
+        plan(context, "--stale")
+
+
 @pytest.fixture(scope="module")
 def small_context(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> JobContext:
     lakehouse = Lakehouse(spark, str(tmp_path_factory.mktemp("small") / "warehouse"))
@@ -310,6 +330,10 @@ def test_no_events(spark: SparkSession, tmp_path: Path) -> None:
         (lambda: small_features(derived=[derived("y", "explode(array(n_7d, n_1d))")]),
          r"^features.yaml: feature 'y': .*a value is made of one row"),
         (lambda: small_features(derived=[derived("y", "datediff(current_date(), date'2026-01-01')")]),
+         r"^features.yaml: feature 'y': .*another value at another time"),
+        (lambda: small_features(derived=[derived("y", "unix_timestamp() - n_7d")]),
+         r"^features.yaml: feature 'y': .*another value at another time"),
+        (lambda: small_features(derived=[derived("y", "datediff(date 'today', date'2026-01-01')")]),
          r"^features.yaml: feature 'y': .*another value at another time"),
         (lambda: small_features(derived=[derived("y", "cast(n_7d as string)")]),
          r"^features.yaml: feature 'y': .* of type string, but derived features are numbers"),

@@ -10,7 +10,10 @@ import pytest
 import yaml
 
 from intent_spark.config.errors import UsageError
+from intent_spark.config.features import words
 from intent_spark.config.loading import conf_dir, load_settings
+from intent_spark.profiles.direct import _by_type_bit
+from intent_spark.profiles.partials import event_condition
 from tests.profiles.frames import column, derived, last_events, small_features, windowed
 
 
@@ -57,6 +60,8 @@ def test_values_and_windows(conf: Path) -> None:
     assert "aggregate sum needs value" in refused(conf, windowed=[windowed("n", "sum", [7])])
     assert "aggregate count takes no value" in refused(conf, windowed=[windowed("n", "count", [7], value="price")])
     assert "windowed.0.windows" in refused(conf, windowed=[windowed("n", "count", [0])])
+    assert "windowed.0.windows" in refused(conf, windowed=[windowed("n", "count", [999_999])])
+    assert "sequence.window_days" in refused(conf, sequence=last_events(window_days=999_999))
     assert "windowed.0.aggregate" in refused(conf, windowed=[windowed("n", "median", [7])])
     assert "unknown key" in refused(conf, windowed=[windowed("n", "count", [7], window=7)])
 
@@ -76,6 +81,10 @@ def test_values_and_windows(conf: Path) -> None:
         (windowed("n", "decayed_sum", [7], value="price"), "aggregate decayed_sum needs half_life_days"),
         (windowed("n", "decayed_sum", ["lifetime"], value="price", half_life_days=7), "not the lifetime"),
         (windowed("n", "count", [7], weights={"view": 2}), "aggregate count takes no weights"),
+        (
+            windowed("n", "top", [7], value="category", places=1, event_types=["view"], weights={"view": 1, "cart": 2}),
+            "weights name cart, which event_types leave out",
+        ),
         (windowed("n", "mean", [7], value="price", by="category"), "by names one column of an event"),
         (windowed("n", "count", [7], by="upper(category)"), "by names one column of an event"),
     ],
@@ -91,6 +100,7 @@ def test_what_an_aggregate_does_not_take(conf: Path, declared: dict[str, Any], s
         (column("seq_item") | {"gap": False}, "has either a value or gap: true"),
         (column("seq_gap") | {"type": "string"}, "a gap is of type bigint"),
         (column("view_count_7d", "item_id"), "declares two columns named view_count_7d"),
+        (column("last_event_time", "event_time"), "last_event_time is the name under which the events' times are kept"),
         (column("seq_item", "item_id", "date"), "sequence.columns.0.type"),
     ],
 )
@@ -100,6 +110,24 @@ def test_wrong_columns_of_the_sequence(conf: Path, declared: dict[str, Any], sai
 
 def test_a_sequence_of_no_columns(conf: Path) -> None:
     assert "sequence.columns" in refused(conf, sequence=last_events(columns=[]))
+
+
+@pytest.mark.parametrize(
+    ("expression", "named"),
+    [
+        ("category = 'men''s' and price > 1", {"category", "and", "price"}),
+        (r"category = 'men\'s' and price > 1", {"category", "and", "price"}),
+        ("""category = "men's" and item_brand = "Levi's" and price > 1""", {"category", "and", "item_brand", "price"}),
+        ("""category = 'a "size" and' and price > 1""", {"category", "and", "price"}),
+    ],
+)
+def test_texts_name_no_columns_and_hide_none(expression: str, named: set[str]) -> None:
+    assert words(expression) == named
+
+
+def test_a_type_said_twice_is_one() -> None:
+    assert event_condition(["view", "view"]) == event_condition(["view"]) == "event_type in ('view')"
+    assert _by_type_bit("event_type in ('cart', 'cart')") == _by_type_bit("event_type in ('cart')")
 
 
 def test_features_that_need_one_another(conf: Path) -> None:

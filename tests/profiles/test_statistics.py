@@ -6,6 +6,7 @@ import math
 from collections import Counter
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from intent_spark.profiles.statistics import (
     NULL,
     OTHERS,
     QUANTILES,
+    _count,
     _frequent,
     added,
     bins,
@@ -40,6 +42,12 @@ def test_every_quantile_is_right_to_one_per_cent(values: list[float]) -> None:
     exact = np.quantile(values, QUANTILES, method="lower")
     np.testing.assert_allclose(told.quantiles, exact, rtol=0.0101, atol=0)
     assert told.users == len(values)
+
+
+def test_what_is_not_finite_is_no_value() -> None:
+    values = pa.array([1.0, math.nan, math.inf, -math.inf, None, 1.0])
+    told = statistics(_count(values, as_they_are=False))
+    assert (told.users, told.null_share, told.zero_share, told.distinct) == (6, 4 / 6, 0.0, 1)
 
 
 @given(numbers)
