@@ -169,16 +169,8 @@ class _Training:
             for variable, values in zip(self._variables, found.variables, strict=True):
                 variable.assign(values)
         self._collective.broadcast(self._variables)
-        self._draw_own_masks()
         self.state = self._taken_up(found) if found else State(get_weights(self._network), self._judged())
         return self.state
-
-    def _draw_own_masks(self) -> None:
-        """Each rank drops units of its own: equal masks on all of them would not average out."""
-        for variable in self._network.variables:
-            if "seed_generator" in variable.path and self._collective.rank:
-                seed, drawn = np.array(variable)
-                variable.assign(np.array([seed + self._collective.rank, drawn], variable.dtype))
 
     def _taken_up(self, found: Snapshot) -> State:
         place = found.place

@@ -151,3 +151,8 @@ def test_a_manifest_is_enough_to_train_the_model_again(context: JobContext, mode
         run(TrainIntent(), context, "--verify", str(altered))
     with pytest.raises(UsageError, match="no manifest can be read there"):
         run(TrainIntent(), context, "--verify", str(tmp_path))
+    damaged = tmp_path / "damaged"
+    shutil.copytree(models / live, damaged)
+    (damaged / "schema.json").write_text("{}")
+    with pytest.raises(ContractError, match="schema.json was altered after training"):
+        run(TrainIntent(), context, "--verify", str(damaged))

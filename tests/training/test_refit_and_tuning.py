@@ -19,6 +19,7 @@ from intent_spark.models.gbdt import trees_of
 from intent_spark.models.logistic import LogisticModel, fit_logistic
 from intent_spark.models.schema import FeatureSchema, NumericFeature
 from intent_spark.training.checkpoint import NoKeeper
+from intent_spark.training.churn import churn_head
 from intent_spark.training.collective import OneRank
 from intent_spark.training.feed import ExampleTable, Share, SplitRows, Splits
 from intent_spark.training.fitting import FitData, Fitted, Found, fit_candidate
@@ -90,6 +91,29 @@ def test_a_refit_is_the_fit_of_all_dates_with_what_was_found(table: ExampleTable
 )
 def test_over_more_dates_a_network_sees_a_user_as_often(epochs: int | None, now: int, wanted: int | None) -> None:
     assert as_often(Found(l2=0.1, epochs=epochs), 4, now) == Found(l2=0.1, epochs=wanted)
+
+
+def test_the_second_heads_calibration_is_that_of_the_network_that_scores(
+    table: ExampleTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first fit's log odds were twice as sure: what the second fit's need is twice the slope."""
+    data = fit_data(table, OneRank())
+    churned = (np.arange(data.validation.rows) % 3 == 0).astype(np.float64)
+    held = replace(data.validation.held(), churned=churned)
+    data = replace(data, validation=held)
+    logits = np.random.default_rng(1).normal(size=len(churned)) + churned
+
+    def fitted(name: str, data: FitData, scale: float = 1.0) -> Fitted:
+        return replace(fit_candidate(name, data), churn_logits=scale * logits if name == "logistic" else None)
+
+    first = {name: fitted(name, data, 2.0) for name in NAMES}
+    head = churn_head(first, held, data.config, OneRank())
+    chosen = select({n: f.validation_logits for n, f in first.items()}, held, data.config, True, OneRank())
+    monkeypatch.setattr("intent_spark.training.refit.fit_candidate", fitted)
+    again = refit(first, chosen, data, table, head)[2]
+    assert head is not None and again is not None
+    assert (again.candidate, again.metrics) == (head.candidate, head.metrics)
+    np.testing.assert_allclose(again.calibration.logits(logits), head.calibration.logits(2.0 * logits), atol=1e-3)
 
 
 def test_halves_are_of_users(table: ExampleTable) -> None:
@@ -165,6 +189,19 @@ def test_a_study_goes_on_and_its_best_is_taken(table: ExampleTable, tmp_path: Pa
     assert (found.gbdt_leaves, found.calibration) == (best["gbdt_leaves"], best["calibration"])
     assert run(4) == (found, trials)
     assert tune([*NAMES, "blend"], data, Tuning(4, str(tmp_path / "b.journal"), "b"))[1] == trials, "uninterrupted"
+
+
+def test_settings_that_are_off_are_searched_by_powers_too(table: ExampleTable, tmp_path: Path) -> None:
+    """What is configured has no place on such a scale, or lies between the whole numbers that bound it."""
+    search = {
+        "weight_decay": {"low": 1e-6, "high": 0.01, "log": True},
+        "positive_weight": {"low": 1, "high": 10, "log": True},
+        "clip_norm": {"low": 1, "high": 4},
+    }
+    data = fit_data(table, OneRank(), search=search, positive_weight=0.5)
+    _, trials = tune(NAMES, data, Tuning(3, str(tmp_path / "a.journal"), "a"))
+    assert trials[0]["positive_weight"] == 0.5 and trials[0]["clip_norm"] == 0.0
+    assert all(1e-6 <= row["weight_decay"] <= 0.01 and 0.5 <= row["positive_weight"] <= 10 for row in trials)
 
 
 def test_a_trial_that_was_killed_does_not_count(table: ExampleTable, tmp_path: Path) -> None:

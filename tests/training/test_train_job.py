@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from intent_spark.config.errors import UsageError
 from intent_spark.config.loading import load_settings
 from intent_spark.lakehouse.lakehouse import Build
 from intent_spark.models.directory import CALIBRATED, CROSS_FITTED, TrainedModel, save_model
 from intent_spark.models.intervals import Interval
-from intent_spark.models.registry import Aliases, read_aliases
+from intent_spark.models.registry import Aliases, promote, read_aliases
 from intent_spark.pipeline.options import build_parser
 from intent_spark.training import job
 from intent_spark.training.job import TrainIntent
@@ -134,8 +135,56 @@ def test_one_that_cannot_score_these_profiles_gives_way(shop: SimpleNamespace) -
     _, before = run(shop)
     shop.lakehouse.newest = (1, build("2026-01-15", definition="other"))
     told, now = run(shop)
-    assert f"the live model {before.champion} cannot score these profiles" in told
+    assert f"the live model {before.champion} reads other features, or its label means something else" in told
     assert now.former == [before.champion]
+
+
+def test_one_that_cannot_be_read_gives_way_and_that_is_said(shop: SimpleNamespace) -> None:
+    _, before = run(shop)
+    (shop.lakehouse.root / "models" / str(before.champion) / "schema.json").unlink()
+    shop.lakehouse.newest = (1, build("2026-01-15"))
+    told, now = run(shop)
+    assert "(the live model cannot be read, so that nothing can be compared with it: " in told
+    assert "schema.json is missing" in told
+    assert now.former == [before.champion]
+
+
+def test_a_challenger_that_cannot_be_read_is_none(shop: SimpleNamespace) -> None:
+    run(shop)
+    shop.lakehouse.newest = (1, build("2026-01-15"))
+    shop.trainer.against_live = Interval(0.02, 0.01, 0.03)
+    waiting = run(shop)[1].challenger
+    (shop.lakehouse.root / "models" / str(waiting) / "schema.json").unlink()
+    shop.lakehouse.newest = (0, build("2026-01-08"))
+    assert run(shop)[0] == "there "
+
+
+def test_who_went_live_during_the_training_stays(shop: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, before = run(shop)
+    shop.lakehouse.newest = (1, build("2026-01-15"))
+    shop.trainer.against_live = Interval(-0.02, -0.03, -0.01)
+    models = shop.lakehouse.root / "models"
+    plan = TrainIntent().plan(shop, OPTIONS)
+
+    def overtaken(spark: Any, request: TrainingRequest) -> TrainingResult:
+        promote(models, save_model(model(manifest={"ranks": 9}), models).name)
+        found: TrainingResult = shop.trainer(spark, request)
+        return found
+
+    monkeypatch.setattr(job, "train", overtaken)
+    told = TrainIntent().run(shop, OPTIONS, plan).message
+    now = aliases(shop)
+    assert f"waits as the challenger (model {now.challenger} was judged beside {before.champion}, but" in told
+    assert now.former == [before.champion]
+
+
+@pytest.mark.parametrize(
+    "words", [["--tune", "3"], ["--ranks", "1"], ["--candidates", "gbdt"], ["--launcher", "spark"]]
+)
+def test_a_verification_takes_nothing_beside(shop: SimpleNamespace, words: list[str]) -> None:
+    options = build_parser(TrainIntent()).parse_args(["--verify", "manifest.json", *words])
+    with pytest.raises(UsageError, match="--verify trains as the manifest says: it takes none of"):
+        TrainIntent().plan(shop, options)
 
 
 def test_one_that_knows_the_window_of_other_examples_stays(shop: SimpleNamespace) -> None:
