@@ -65,7 +65,7 @@ def promote(models_dir: Path, model_version: str, over: str | None = WHOEVER) ->
     model_dir = _registered(models_dir, model_version)
     verify_model(model_dir)
     with _changing(models_dir) as aliases:
-        if over not in (WHOEVER, aliases.champion):
+        if aliases.champion not in (over, model_version) and over != WHOEVER:
             raise LiveModelError(
                 f"model {model_version} was judged beside {over or 'none'}, but {aliases.champion or 'none'} is live "
                 "by now: run promote_model to compare these two."

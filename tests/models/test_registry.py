@@ -102,6 +102,7 @@ def test_who_went_live_meanwhile_is_not_pushed_aside(tmp_path: Path, three: list
         promote(tmp_path, first, over=second)
     promote(tmp_path, first, over=None)
     promote(tmp_path, second, over=first)
+    promote(tmp_path, second, over=first)
     with pytest.raises(LiveModelError, match=f"{third} was judged beside {first}, but {second} is live by now"):
         promote(tmp_path, third, over=first)
     assert read_aliases(tmp_path) == Aliases(second, None, [first])
