@@ -86,7 +86,7 @@ def nominate(models_dir: Path, model_version: str) -> Path:
 def roll_back(models_dir: Path) -> Path:
     """Make the last former champion that is unaltered the live one again.
 
-    The model that was live becomes the challenger, unless it is damaged itself.
+    The model that was live becomes the challenger; if it is damaged itself, who waited goes on waiting.
 
     Raises:
         UsageError: there is no former champion.
@@ -101,7 +101,8 @@ def roll_back(models_dir: Path) -> Path:
         if fault:
             raise ContractError(fault)
         live = earlier.pop()
-        waits = aliases.champion if aliases.champion and not _fault(models_dir / aliases.champion) else None
+        is_sound = aliases.champion and not _fault(models_dir / aliases.champion)
+        waits = aliases.champion if is_sound else aliases.challenger
         _write(models_dir, Aliases(live, waits, earlier))
     return models_dir / live
 

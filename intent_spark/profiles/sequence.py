@@ -10,14 +10,12 @@ from pyspark.sql import functions as F
 from intent_spark.config.features import SEQUENCE_TIME, SequenceColumn, SequenceSettings
 from intent_spark.profiles.partials import event_condition
 
-TIME = SEQUENCE_TIME  # beside the declared columns, for the window and the gaps
-
 
 def kept_types(sequence: SequenceSettings | None) -> dict[str, str]:
     """Spark's type of each column that days and states keep; a gap follows from the times."""
     if sequence is None:
         return {}
-    return {TIME: "array<timestamp>"} | {c.name: f"array<{c.type}>" for c in sequence.columns if c.value}
+    return {SEQUENCE_TIME: "array<timestamp>"} | {c.name: f"array<{c.type}>" for c in sequence.columns if c.value}
 
 
 def counted_events(sequence: SequenceSettings) -> str:
@@ -28,7 +26,7 @@ def counted_events(sequence: SequenceSettings) -> str:
 def newest_of_events(events: DataFrame, sequence: SequenceSettings, *keys: str) -> DataFrame:
     """The last events by the keys; of equal instants the larger event_id is the later one."""
     values = [_cast(column).alias(column.name) for column in sequence.columns if column.value]
-    kept = F.struct(F.col("event_time").alias(TIME), *values)
+    kept = F.struct(F.col("event_time").alias(SEQUENCE_TIME), *values)
     # A place that is null is passed over.
     place = F.when(F.expr(counted_events(sequence)), F.struct("event_time", "event_id"))
     return _newest(events, kept, place, sequence, *keys)
@@ -43,7 +41,9 @@ def newest_of_days(days: DataFrame, sequence: SequenceSettings, are_one: bool) -
     if are_one:
         return days.select("user_id", *kept)
     events = days.select("user_id", F.posexplode(F.arrays_zip(*kept)).alias("later", "kept"))
-    return _newest(events, F.col("kept"), F.struct(F.col(f"kept.{TIME}"), -F.col("later")), sequence, "user_id")
+    return _newest(
+        events, F.col("kept"), F.struct(F.col(f"kept.{SEQUENCE_TIME}"), -F.col("later")), sequence, "user_id"
+    )
 
 
 def _newest(events: DataFrame, kept: Column, place: Column, sequence: SequenceSettings, *keys: str) -> DataFrame:
@@ -60,7 +60,7 @@ def joined_on(sequence: SequenceSettings, since: datetime) -> list[Column]:
     """The new events, ``+COLUMN``, before the old ones, ``-COLUMN``, less those that happened before ``since``."""
     inside = f"e -> e >= timestamp'{since:%Y-%m-%d %H:%M:%S} UTC'"
     # The newest come first: those that have left the window are the last ones, in every column.
-    still = f"coalesce(size(filter(`-{TIME}`, {inside})), 0)"
+    still = f"coalesce(size(filter(`-{SEQUENCE_TIME}`, {inside})), 0)"
     told = []
     for name, kind in kept_types(sequence).items():
         nothing = f"cast(array() as {kind})"
@@ -80,5 +80,5 @@ def told(sequence: SequenceSettings, end_micros: int) -> list[Column]:
 
 def _gaps(end_micros: int) -> str:
     """Whole seconds from each event to the next, from the last one to the end."""
-    following = f"slice(concat(array(timestamp_micros({end_micros}L)), {TIME}), 1, size({TIME}))"
-    return f"reverse(zip_with({TIME}, {following}, (one, next) -> unix_seconds(next) - unix_seconds(one)))"
+    following = f"slice(concat(array(timestamp_micros({end_micros}L)), {SEQUENCE_TIME}), 1, size({SEQUENCE_TIME}))"
+    return f"reverse(zip_with({SEQUENCE_TIME}, {following}, (one, next) -> unix_seconds(next) - unix_seconds(one)))"

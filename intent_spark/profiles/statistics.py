@@ -121,16 +121,15 @@ def _frequent(counter: Counter[str]) -> dict[str, int]:
 
 def _count(array: pa.Array, as_they_are: bool) -> dict[str, int]:
     known = array.drop_null()
-    nulls = {NULL: len(array) - len(known)} if len(array) > len(known) else {}
     if as_they_are:
-        counted = known.value_counts()
-        return nulls | {f"={row['values'].as_py()}": row["counts"].as_py() for row in counted}
-    numbers = known.to_numpy(zero_copy_only=False)
-    finite = numbers[np.isfinite(numbers)]
-    # NaN and infinity have no place among quantiles: they are no values, as null is none.
-    nulls = {NULL: len(array) - len(finite)} if len(array) > len(finite) else {}
-    found, counts = np.unique(bins(finite), return_counts=True)
-    return nulls | {str(index): int(n) for index, n in zip(found, counts, strict=True)}
+        counts = {f"={row['values'].as_py()}": row["counts"].as_py() for row in known.value_counts()}
+    else:
+        numbers = known.to_numpy(zero_copy_only=False)
+        # NaN and infinity have no place among quantiles: they are no values, as null is none.
+        found = np.unique(bins(numbers[np.isfinite(numbers)]), return_counts=True)
+        counts = {str(index): int(n) for index, n in zip(*found, strict=True)}
+    nulls = len(array) - sum(counts.values())
+    return counts | ({NULL: nulls} if nulls else {})
 
 
 def statistics(sketch: Sketch) -> Statistics:

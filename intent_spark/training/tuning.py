@@ -138,10 +138,7 @@ class _Study:
         if not self._ended() and not waiting:
             # What is configured is tried first: the study can only end with something better.
             configured = {key: getattr(self.config, key) for key in self.config.search}
-            # What is off by default, at 0, has no place on a scale of powers: such a setting is drawn at once.
-            self._study.enqueue_trial(
-                {k: v for k, v in configured.items() if not (self.config.search[k].log and v <= 0)}
-            )
+            self._study.enqueue_trial({k: v for k, v in configured.items() if _has_place(self.config.search[k], v)})
 
     def ask(self) -> dict[str, Any] | None:
         """The next trial's number and values; None where there are as many as wanted."""
@@ -189,6 +186,11 @@ def touched(name: str, keys: set[str]) -> bool:
     return any(key.startswith(f"{name}_") for key in own)
 
 
+def _has_place(of: SearchRange, configured: Any) -> bool:
+    """Whether what is configured can be tried; what is off, at 0, cannot on a scale of powers, and is drawn at once."""
+    return of.choices is not None or not of.log or configured > 0
+
+
 def _distribution(of: SearchRange, configured: Any) -> Any:
     """The range with what is configured in it, which is tried first."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -197,7 +199,7 @@ def _distribution(of: SearchRange, configured: Any) -> Any:
         return CategoricalDistribution([*of.choices, *({configured} - set(of.choices))])
     assert of.low is not None and of.high is not None
     low, high = of.low, max(of.high, configured)
-    if configured > 0 or not of.log:
+    if _has_place(of, configured):
         low = min(low, configured)
     if all(isinstance(value, int) for value in (of.low, of.high, configured)):
         return IntDistribution(int(low), int(high), log=of.log)

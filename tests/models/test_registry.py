@@ -90,10 +90,12 @@ def test_the_way_back_passes_over_damaged_models(tmp_path: Path, three: list[str
     """Neither the model that was live nor the one before it can be read: the one before that is live again."""
     for version in three:
         promote(tmp_path, version)
+    waits = save_model(model(manifest={"ranks": 4}), tmp_path).name
+    nominate(tmp_path, waits)
     damage(tmp_path / three[1])
     damage(tmp_path / three[2])
     assert roll_back(tmp_path).name == three[0]
-    assert read_aliases(tmp_path) == Aliases(three[0])
+    assert read_aliases(tmp_path) == Aliases(three[0], waits)
 
 
 def test_who_went_live_meanwhile_is_not_pushed_aside(tmp_path: Path, three: list[str]) -> None:

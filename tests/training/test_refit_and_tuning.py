@@ -197,6 +197,7 @@ def test_settings_that_are_off_are_searched_by_powers_too(table: ExampleTable, t
         "weight_decay": {"low": 1e-6, "high": 0.01, "log": True},
         "positive_weight": {"low": 1, "high": 10, "log": True},
         "clip_norm": {"low": 1, "high": 4},
+        "calibration": {"choices": ["platt", "isotonic"], "log": True},
     }
     data = fit_data(table, OneRank(), search=search, positive_weight=0.5)
     _, trials = tune(NAMES, data, Tuning(3, str(tmp_path / "a.journal"), "a"))
