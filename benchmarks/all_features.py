@@ -17,10 +17,11 @@ from benchmarks.history import AS_OF, PARTITIONS, History
 from benchmarks.measure import Row, session, timed
 from intent_spark.config.loading import load_settings
 from intent_spark.profiles.fold import StoredDays
+from intent_spark.profiles.items import ROWS, with_items
 from intent_spark.profiles.profile import profiles_of
 from intent_spark.profiles.slots import Slots
 from intent_spark.profiles.state import Base, build_state, find_way, same_slots
-from intent_spark.profiles.user_days import user_days, with_items
+from intent_spark.profiles.user_days import user_days
 from intent_spark.reports.table import text_table
 
 TENTHS = (0.1, 1)
@@ -68,10 +69,7 @@ class _Features:
 
     def _days(self, condition: str) -> None:
         events = self.spark.read.parquet(str(self.folder / "events")).where(condition)
-        known = self.spark.createDataFrame(
-            [],
-            "item_id string, valid_from date, valid_to date, brand string, title string, price bigint, category string",
-        )
+        known = self.spark.createDataFrame([], ROWS)
         built = user_days(with_items(events, known), self.features)
         built.write.mode("append").partitionBy("event_date").parquet(str(self.folder / "days"))
 

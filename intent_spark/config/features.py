@@ -38,7 +38,8 @@ def _known_type(value: str) -> str:
 
 
 EventType = Annotated[str, AfterValidator(_known_type)]
-ItemColumn = Literal["item_brand", "item_title", "item_list_price", "item_category"]
+ItemColumn = Literal["item_brand", "item_title", "item_list_price", "item_category", "item_price_level"]
+NUMBERS_OF_ITEMS = ("item_list_price", "item_price_level")
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -215,7 +216,7 @@ class FeaturesConfig(Strict):
     @model_validator(mode="after")
     def _unknown_item_fits(self) -> FeaturesConfig:
         for name, value in self.unknown_item.items():
-            if isinstance(value, int) != (name == "item_list_price"):
+            if isinstance(value, int) != (name in NUMBERS_OF_ITEMS):
                 raise ValueError(f"gives an unknown item's {name} the value {value!r}, which is of another type")
         return self
 

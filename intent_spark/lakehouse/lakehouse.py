@@ -36,6 +36,8 @@ def table_properties(retention: RetentionSettings) -> dict[str, str]:
 
 # Of a dimension's commit: the first day of which it says other things than before, nothing where there is none.
 CHANGED_FROM = "changed_from"
+# Among the versions that a build read: the table was not there. Every change of it came later.
+NOT_THERE = -1
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,9 @@ EVENT_COLUMNS = (
     "batch_id string, source string"
 )
 # The item as it was on the event's day, where a declaration names it.
-ITEM_COLUMNS = "item_brand string, item_title string, item_list_price bigint, item_category string"
+ITEM_COLUMNS = (
+    "item_brand string, item_title string, item_list_price bigint, item_category string, item_price_level int"
+)
 USER_COLUMNS = (
     "user_id string, age int, gender string, city_tier int, registration_date date, "
     "marketing_consent boolean, as_of date"

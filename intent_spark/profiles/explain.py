@@ -27,8 +27,7 @@ from intent_spark.profiles.sequence import counted_events
 from intent_spark.profiles.slots import Slots
 from intent_spark.profiles.spans import DayRange, window_start
 from intent_spark.profiles.state import build_state, find_way
-from intent_spark.profiles.tables import ProfileTables
-from intent_spark.profiles.user_days import reads_items
+from intent_spark.profiles.tables import ProfileTables, items_version
 
 MOST_EVENTS = 20
 TOLD_TIME = "told/time"
@@ -201,10 +200,8 @@ def _tables(warehouse: str, features: FeaturesConfig, instant: datetime | None =
     spark = SparkSession.getActiveSession() or spark_session(load_settings().environment, "notebook")
     lakehouse = Lakehouse(spark, warehouse)
     recorded_shop(lakehouse)
-    if reads_items(features):
-        lakehouse.require("items", "ingest_items")
     names = [name for name in ("events", "users", "items") if lakehouse.exists(name)]
-    versions = {name: lakehouse.version(name) for name in names}
+    versions = items_version(lakehouse, features) | {name: lakehouse.version(name) for name in names}
     if instant is not None:
         versions |= {name: lakehouse.version_before(name, instant) for name in names if name != "events"}
     return ProfileTables(lakehouse, features, versions, "profiles")

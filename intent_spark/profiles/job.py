@@ -28,6 +28,7 @@ from intent_spark.lakehouse.quality import check_gates
 from intent_spark.lakehouse.shop import data_range, event_rows, touched_days
 from intent_spark.profiles.contract import definition_hash, feature_hashes
 from intent_spark.profiles.declarations import check_declarations
+from intent_spark.profiles.items import items_read
 from intent_spark.profiles.late import moved
 from intent_spark.profiles.planner import (
     DAYS,
@@ -37,8 +38,7 @@ from intent_spark.profiles.planner import (
 )
 from intent_spark.profiles.snapshot_statistics import write_statistics
 from intent_spark.profiles.staleness import LATE, PROFILES, day_items, snapshot_items, statistics_items
-from intent_spark.profiles.tables import JOB, ProfileTables, holdings
-from intent_spark.profiles.user_days import reads_items
+from intent_spark.profiles.tables import JOB, ProfileTables, holdings, items_version
 
 DAYS_PER_COMMIT = 92
 STAGING = "profiles_staging"
@@ -158,11 +158,9 @@ def _check_dates(context: JobContext, wanted: list[date]) -> None:
 def _input_versions(context: JobContext, plan: Plan) -> dict[str, int]:
     """What the run reads. Of events only what the ledger confirms: a batch half ingested makes it all stale later."""
     lakehouse = context.lakehouse
-    if reads_items(context.settings.features):
-        lakehouse.require("items", "ingest_items")
-    dimensions = ["users"] + (["items"] if reads_items(context.settings.features) else [])
-    events = lakehouse.newest_equal("events", plan.inputs["events"])
-    return {"events": events} | {t: lakehouse.version(t) for t in dimensions if lakehouse.exists(t)}
+    users = {"users": lakehouse.version("users")} if lakehouse.exists("users") else {}
+    events = {"events": lakehouse.newest_equal("events", plan.inputs["events"])}
+    return events | users | items_version(lakehouse, context.settings.features)
 
 
 def _told(days: dict[date, PlanItem], needed: list[date]) -> list[PlanItem]:
@@ -206,7 +204,7 @@ def _build_days(
         with step("build_profiles.user_days", **fields) as counts:
             files = -(-max(rows.get(day, 0) for day in chunk) // rows_per_file)
             counts["events"], counts["rows"] = tables.write_days(chunk, max(files, 1))
-            if reads_items(tables.features):
+            if items_read(tables.features):
                 counts["unknown_items"] = tables.unknown_items(chunk)
             total += counts["events"]
     return total, [Cost(DAYS, total, time.monotonic() - started)] if days else []

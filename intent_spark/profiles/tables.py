@@ -11,7 +11,8 @@ from pyspark.sql import functions as F
 
 from intent_spark.config.errors import ContractError
 from intent_spark.config.features import FeaturesConfig
-from intent_spark.lakehouse.lakehouse import Build, Lakehouse, present
+from intent_spark.config.log import LOGGER
+from intent_spark.lakehouse.lakehouse import NOT_THERE, Build, Lakehouse, present
 from intent_spark.lakehouse.quality import days_to_cap
 from intent_spark.lakehouse.shop import event_rows, read_events, recorded_shop, touched_days
 from intent_spark.profiles.capped import capped
@@ -26,11 +27,12 @@ from intent_spark.profiles.contract import (
 )
 from intent_spark.profiles.direct import EventDays
 from intent_spark.profiles.fold import Days, StoredDays
+from intent_spark.profiles.items import ROWS, held_within, items_read, with_items, without_known_item
 from intent_spark.profiles.planner import Holdings, Size, Snapshot, judge_states
 from intent_spark.profiles.profile import profiles_of
 from intent_spark.profiles.slots import Slots
 from intent_spark.profiles.state import build_state, same_slots
-from intent_spark.profiles.user_days import reads_items, user_days, with_items, without_known_item
+from intent_spark.profiles.user_days import user_days
 
 JOB = "build_profiles"
 
@@ -59,10 +61,10 @@ class ProfileTables:
         if cap is not None:
             suspected = days_to_cap(self.lakehouse, touched_days(self.lakehouse) if days is None else days, cap)
             events = capped(events, cap, suspected)
-        if not reads_items(self.features):
+        if not (read := items_read(self.features)):
             return events
-        items = present(self.lakehouse.read("items", self.inputs["items"]))
-        return with_items(events, items, self.features.unknown_item)
+        items = self.items() if days is None else held_within(self.items(), days)
+        return with_items(events, items, self.features.unknown_item, read)
 
     def create(self) -> None:
         """Make the tables that are missing, before anything is built side by side."""
@@ -138,9 +140,14 @@ class ProfileTables:
 
     def unknown_items(self, days: list[date]) -> int:
         """How many events of some days name an item that was not in ``items`` on its day."""
-        items = present(self.lakehouse.read("items", self.inputs["items"]))
         events = self.lakehouse.read("events", self.inputs["events"]).where(F.col("event_date").isin(days))
-        return without_known_item(events, items).count()
+        return without_known_item(events, held_within(self.items(), days)).count()
+
+    def items(self) -> DataFrame:
+        """The items that were there on some day; none of a shop that has told of none."""
+        if self.inputs["items"] == NOT_THERE:
+            return self.lakehouse.spark.createDataFrame([], ROWS)
+        return present(self.lakehouse.read("items", self.inputs["items"]))
 
     def users(self, as_of: date) -> DataFrame | None:
         """The users' attributes as they were at a date; None where the shop has none."""
@@ -163,7 +170,20 @@ def holdings(
 
 def item_changes(lakehouse: Lakehouse, features: FeaturesConfig) -> dict[int, date]:
     """By version of ``items`` the first day that it changed; nothing where no declaration reads them."""
-    return lakehouse.changed_days("items") if reads_items(features) and lakehouse.exists("items") else {}
+    return lakehouse.changed_days("items") if items_read(features) and lakehouse.exists("items") else {}
+
+
+def items_version(lakehouse: Lakehouse, features: FeaturesConfig) -> dict[str, int]:
+    """The version of ``items`` to read, where a declaration reads them; a shop without items is told what it lacks."""
+    if not (read := items_read(features)):
+        return {}
+    if lakehouse.exists("items"):
+        return {"items": lakehouse.version("items")}
+    LOGGER.warning(
+        "step=build_profiles.items warehouse has no items: features that read %s take every item for an unknown one; "
+        "after ingest_items the days are built again", ", ".join(sorted(read)),
+    )  # fmt: skip
+    return {"items": NOT_THERE}
 
 
 def _by_day(lakehouse: Lakehouse, table: str) -> dict[date, Size]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from intent_spark.config.features import FeaturesConfig, ItemColumn, SequenceSettings, words
+from intent_spark.config.features import FeaturesConfig, SequenceSettings
 from intent_spark.profiles.partials import Partial, all_partials
-from intent_spark.profiles.sequence import counted_events, newest_of_events
+from intent_spark.profiles.sequence import newest_of_events
 
-ITEM_COLUMNS = {
-    "brand": "item_brand", "title": "item_title", "price": "item_list_price", "category": "item_category",
-}  # fmt: skip
 DAY = ("user_id", "event_date")
 FOLDS = {"sum": F.sum, "min": F.min, "max": F.max}
 
@@ -43,49 +40,6 @@ def days_of(events: DataFrame, partials: Sequence[Partial], sequence: SequenceSe
     families += [newest_of_events(events, sequence, *DAY)] if sequence else []
     families += [keyed_partials(events, keyed)] if keyed else []
     return reduce(lambda left, right: left.join(right, on=list(DAY), how="left"), families)
-
-
-def reads_items(features: FeaturesConfig) -> bool:
-    """Whether a declaration names a column of the item."""
-    texts = [f"{p.expression} {p.key}" for p in all_partials(features)]
-    if features.sequence:
-        texts += [counted_events(features.sequence), *[column.value or "" for column in features.sequence.columns]]
-    return any(words(text) & set(ITEM_COLUMNS.values()) for text in texts)
-
-
-def with_items(events: DataFrame, items: DataFrame, unknown: Mapping[ItemColumn, str | int] | None = None) -> DataFrame:
-    """The events with what their items were on the event's day.
-
-    Args:
-        events: rows of the events contract.
-        items: rows of the items contract, valid from–to.
-        unknown: by column what an item that was not known on the day is given; null if not said, as without item.
-    """
-    joined = events.join(known_items(items), on=on_its_day(), how="left")
-    is_unknown = F.col("item_id").isNotNull() & F.col("known_item").isNull()
-    given: dict[str, Column] = {
-        name: F.when(is_unknown, F.lit(value)).otherwise(F.col(name)) for name, value in (unknown or {}).items()
-    }
-    return joined.withColumns(given).drop("known_item", "valid_from", "valid_to")
-
-
-def without_known_item(events: DataFrame, items: DataFrame) -> DataFrame:
-    """The events that name an item which was not known on their day."""
-    named = events.where(F.col("item_id").isNotNull())
-    return named.join(known_items(items), on=on_its_day(), how="left_anti")
-
-
-def known_items(items: DataFrame) -> DataFrame:
-    """The items under the names that their columns have beside an event's."""
-    described = [F.col(name).alias(column) for name, column in ITEM_COLUMNS.items()]
-    return items.select(F.col("item_id").alias("known_item"), "valid_from", "valid_to", *described)
-
-
-def on_its_day() -> Column:
-    """An event's item, as it was on the event's day."""
-    ends = F.coalesce("valid_to", F.lit("9999-12-31").cast("date"))
-    valid = (F.col("event_date") >= F.col("valid_from")) & (F.col("event_date") < ends)
-    return (F.col("item_id") == F.col("known_item")) & valid
 
 
 def _plain(partial: Partial) -> Column:

@@ -32,6 +32,7 @@ class Event:
     item_id: str | None = None
     price: int | None = None
     quantity: int | None = 1
+    price_level: int | None = None
 
 
 def _times(price: int | None, quantity: int | None) -> int | None:
@@ -52,6 +53,7 @@ VALUES: dict[str, Callable[[Event], Any]] = {
     "event_type": lambda e: e.event_type,
     "price": lambda e: e.price,
     "quantity": lambda e: e.quantity,
+    "item_price_level": lambda e: e.price_level,
     "price * quantity": lambda e: _times(e.price, e.quantity),
     "length(bin(price))": lambda e: price_band(e.price),
 }
@@ -61,12 +63,18 @@ FILTERS: dict[str | None, Callable[[Event], bool]] = {
     None: lambda e: True,
     "price > 1000": lambda e: e.price is not None and e.price > 1000,
     "price >= 10000": lambda e: e.price is not None and e.price >= 10000,
+    "item_price_level is not null": lambda e: e.price_level is not None,
 }
 
 
 def ratio(top: float | None, bottom: float | None) -> float | None:
     """A quotient; null where a side is, or where it would divide by zero."""
     return None if top is None or bottom is None or bottom == 0 else top / bottom
+
+
+def drawn_to_the_middle(mean: float | None, number: int) -> float:
+    """A mean of levels in deviations, as if three more of zero had been seen."""
+    return 0.0 if mean is None else mean * number / (number + 3) / 1000
 
 
 DERIVED: dict[str, Callable[[dict[str, Any]], float | None]] = {
@@ -77,6 +85,9 @@ DERIVED: dict[str, Callable[[dict[str, Any]], float | None]] = {
     "open_cart_7d": lambda f: float(max(f["cart_count_7d"] - f["purchase_count_7d"], 0)),
     "return_share_lifetime": lambda f: ratio(f["return_count_lifetime"], f["purchase_count_lifetime"]),
     "spend_per_purchase_day_lifetime": lambda f: ratio(f["spend_sum_lifetime"], f["purchase_days_lifetime"]),
+    "usual_price_level": lambda f: drawn_to_the_middle(
+        f["price_level_mean_lifetime"], f["levelled_event_count_lifetime"]
+    ),
     "purchase_overdue": lambda f: ratio(f["days_since_purchase"], f["purchase_interval_days_mean"]),
 }
 

@@ -12,16 +12,18 @@ from functools import reduce
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
 from intent_spark.config.features import FeaturesConfig
 from intent_spark.config.loading import load_settings
 from intent_spark.profiles.contract import feature_columns, profiles_contract, user_days_contract
+from intent_spark.profiles.items import with_items
 from intent_spark.profiles.profile import profiles_of
 from intent_spark.profiles.user_days import user_days
+from tests.profiles.cases import CASES, collected
 from tests.profiles.frames import column, events_frame, last_events, small_features, windowed
+from tests.profiles.naive_catalogue import Item, items_frame, random_catalogue, with_levels
 from tests.profiles.naive_oracle import DERIVED, Event, Shop, naive_profiles, ratio
 from tests.profiles.strategies import build_profile, direct_state, merged_state, rolled_state
 
@@ -31,7 +33,6 @@ LONDON = "Europe/London"
 TYPES = ("view", "search", "cart", "favourite", "purchase", "return")
 # The days after clocks go forward and back: the windows hold a day of 23 and one of 25 hours.
 SWITCHES = [date(2026, 3, 30), date(2026, 10, 26)]
-CASES = int(os.environ.get("INTENT_SPARK_CASES", "500"))  # for each strategy; make test-long asks for more
 SEED = int(os.environ.get("INTENT_SPARK_SEED", "1"))  # of what is drawn once for all cases
 # n*sum(x²) - sum(x)² is exact; its root and the division round once each, the oracle rounds once: 2 ulp at most.
 TWO_ULP = 4.5e-16
@@ -52,23 +53,6 @@ raw_events = st.tuples(
     st.one_of(st.none(), st.integers(-3, 9)),
 )
 histories = st.lists(raw_events, min_size=1, max_size=14)
-
-
-def collected(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:
-    """Cases of a strategy. One Spark run checks them all: a run a case would take minutes."""
-    cases: list[Any] = []
-
-    @settings(
-        max_examples=count + count // 5, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
-    @given(strategy)
-    def collect(case: Any) -> None:
-        cases.append(case)
-
-    collect()
-    assert len(cases) >= count, "the strategy gives too few"
-    return cases[:count]
 
 
 def history(case: list[Any], user: str, as_of: date, shop: Shop) -> list[Event]:
@@ -253,9 +237,10 @@ def noise(events: list[Event], as_of: date, shop: Shop) -> list[Event]:
 def test_default_features_and_nothing_leaks(spark: SparkSession, default_features: FeaturesConfig) -> None:
     """The shipped declarations against the oracle; then all that happens at and after as_of becomes noise."""
     as_of, shop = date(2026, 4, 2), Shop(LONDON)
-    features, events = default_features, long_histories(5, as_of, shop)
-    contract = user_days_contract(features)
-    days = contract.select(user_days(events_frame(spark, events, LONDON), features)).localCheckpoint()
+    catalogue = random_catalogue(random.Random(6), [f"i{n}" for n in range(36)], as_of - timedelta(days=140), 150)
+    features, events = default_features, with_levels(long_histories(5, as_of, shop), catalogue, shop)
+    assert len({event.price_level for event in events}) > 100
+    days = days_of_shop(spark, events, catalogue, features)
     found = computed(days, features, as_of, LONDON)
     wanted = naive_profiles(events, features, as_of, LONDON)
     checked(found, wanted, events)
@@ -265,11 +250,25 @@ def test_default_features_and_nothing_leaks(spark: SparkSession, default_feature
 
     disturbed = noise(events, as_of, shop)
     assert len(disturbed) > len(events)
-    moved = contract.select(user_days(events_frame(spark, disturbed, LONDON), features)).localCheckpoint()
+    moved = days_of_shop(spark, disturbed, other_prices(catalogue, as_of), features)
     assert computed(moved, features, as_of, LONDON) == found
     early = f"event_date < date'{as_of}'"
     assert rows_of(moved.where(early)) == rows_of(days.where(early))
     assert rows_of(moved.where(f"not {early}")) != rows_of(days.where(f"not {early}"))
+
+
+def days_of_shop(
+    spark: SparkSession, events: list[Event], catalogue: list[Item], features: FeaturesConfig
+) -> DataFrame:
+    described = with_items(events_frame(spark, events, LONDON), items_frame(spark, catalogue))
+    return user_days_contract(features).select(user_days(described, features)).localCheckpoint()
+
+
+def other_prices(catalogue: list[Item], as_of: date) -> list[Item]:
+    """The same catalogue before ``as_of``; from then on every item has another price and category, and there are new ones."""
+    before = [i._replace(valid_to=min(i.valid_to or as_of, as_of)) for i in catalogue if i.valid_from < as_of]
+    ids = sorted({i.item_id for i in catalogue}) + ["i36", "i37"]
+    return before + [Item(item_id, as_of, None, "x", 7**n) for n, item_id in enumerate(ids[:20])]
 
 
 def rows_of(days: DataFrame) -> dict[Any, Any]:

@@ -526,3 +526,25 @@ def test_changed_items_make_stale_what_they_touch(spark: SparkSession, tmp_path:
     assert plan(context, *wanted).todo == []
     last = [row["seen_7d_by_item_brand"] for row in profile_rows(lakehouse) if row["as_of"] == day("2026-03-05")]
     assert last == [{"old": 1, "new": 2}] * 2
+
+
+def test_a_shop_without_items_and_one_that_gets_them(
+    spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Unknown items, said once, until there are some; then what was built without them is built again."""
+    levels = [windowed("dear", "sum", [7], value="item_price_level"), windowed("seen", "count", [7], by="item_brand")]
+    features = few_features(windowed=levels, user=[], unknown_item={"item_price_level": -1})
+    context = JobContext(quiet_settings(features), spark, Lakehouse(spark, str(tmp_path / "warehouse")))
+    add_events(context.lakehouse, shop_events(), "b1")
+    wanted = ("--as-of", "2026-03-05", *BY_DAYS)
+    run(BuildProfiles(), context, *wanted)
+    assert caplog.text.count("warehouse has no items: features that read item_brand, item_price_level") == 1
+    assert [(row["dear_7d"], row["seen_7d_by_item_brand"]) for row in profile_rows(context.lakehouse)] == [(-3, {})] * 2
+    assert plan(context, *wanted).todo == []
+    add_items(context.lakehouse, {"2026-03-02": "new"}, "2026-03-02")
+    found = {item.what: item.state for item in plan(context, *wanted).items}
+    assert found.pop("user_days 2026-03-01") == "there" and set(found.values()) == {"stale"}
+    run(BuildProfiles(), context, *wanted)
+    rows = [(row["dear_7d"], row["seen_7d_by_item_brand"]) for row in profile_rows(context.lakehouse)]
+    assert rows == [(-1, {"new": 2})] * 2
+    assert plan(context, *wanted).todo == []

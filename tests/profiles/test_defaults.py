@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from pyspark.sql import SparkSession
 
 from intent_spark.config.features import UserFeature
+from intent_spark.profiles.items import ROWS, with_items, without_known_item
 from intent_spark.profiles.profile import with_user_features
-from intent_spark.profiles.user_days import with_items, without_known_item
 from tests.profiles.frames import at, events_frame, small_features
 from tests.profiles.naive_oracle import Event
 
@@ -44,7 +44,7 @@ def test_a_user_who_is_not_known_is_not_one_who_did_not_say(spark: SparkSession)
 def test_an_item_that_is_not_known_on_the_day(spark: SparkSession) -> None:
     items = spark.createDataFrame(
         [("i", date(2026, 3, 1), date(2026, 3, 4), None, "t", 5, "c")],
-        "item_id string, valid_from date, valid_to date, brand string, title string, price bigint, category string",
+        ROWS,
     )
     events = [Event("u", f"{n}", "view", at(f"2026-03-0{n}"), "c", item) for n, item in ((3, "i"), (4, "i"), (5, None))]
     frame = events_frame(spark, events, "UTC")

@@ -12,9 +12,10 @@ from pyspark.sql import functions as F
 
 from intent_spark.config.features import FeaturesConfig
 from intent_spark.profiles.contract import definition_hash, profiles_contract
+from intent_spark.profiles.items import items_read, with_items
 from intent_spark.profiles.profile import profiles_of
 from intent_spark.profiles.state import first_instant
-from intent_spark.profiles.user_days import reads_items, user_days, with_items
+from intent_spark.profiles.user_days import user_days
 from tests.profiles.frames import at, column, day, derived, events_frame, last_events, small_features, windowed
 from tests.profiles.naive_oracle import Event
 from tests.profiles.strategies import build_profile, merged_state, rolled_state
@@ -130,8 +131,8 @@ def test_items_as_they_were_that_day(spark: SparkSession) -> None:
         "'t' as title", "5L as price", "'c' as category",
     )  # fmt: skip
     features = small_features(windowed=[windowed("seen", "count", [30], by="item_brand")], derived=[])
-    assert reads_items(features) and not reads_items(small_features())
-    assert reads_items(small_features(sequence=last_events(columns=[column("seq_brand", "item_brand")])))
+    assert items_read(features) and not items_read(small_features())
+    assert items_read(small_features(sequence=last_events(columns=[column("seq_brand", "item_brand")])))
     events = [
         Event("ann", f"{n}", "view", at(f"2026-03-0{n}"), "c", item)
         for n, item in [(3, "i"), (4, "i"), (5, "i"), (6, "x")]

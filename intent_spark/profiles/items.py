@@ -1,0 +1,94 @@
+"""What an event's item was on the event's day, and how dear for its category."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import date
+from functools import reduce
+from typing import get_args
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from intent_spark.config.features import FeaturesConfig, ItemColumn, words
+from intent_spark.profiles.category_prices import category_prices, price_level
+from intent_spark.profiles.partials import all_partials
+from intent_spark.profiles.sequence import counted_events
+
+DESCRIBED = {"brand": "item_brand", "title": "item_title", "price": "item_list_price", "category": "item_category"}
+LEVEL = "item_price_level"
+ITEM_COLUMNS = frozenset(get_args(ItemColumn))
+# Of the items contract what is read.
+ROWS = "item_id string, valid_from date, valid_to date, brand string, title string, price bigint, category string"
+_NEVER = date(9999, 12, 31)
+
+
+def items_read(features: FeaturesConfig) -> frozenset[str]:
+    """The columns of the item that declarations name."""
+    texts = [f"{p.expression} {p.key}" for p in all_partials(features)]
+    if features.sequence:
+        texts += [counted_events(features.sequence), *[column.value or "" for column in features.sequence.columns]]
+    named: set[str] = reduce(lambda found, text: found | words(text), texts, set())
+    return ITEM_COLUMNS & named
+
+
+def with_items(
+    events: DataFrame,
+    items: DataFrame,
+    unknown: Mapping[ItemColumn, str | int] | None = None,
+    read: Collection[str] = ITEM_COLUMNS,
+) -> DataFrame:
+    """The events with what their items were on the event's day.
+
+    Args:
+        events: rows of the events contract.
+        items: rows of the items contract, valid from–to.
+        unknown: by column what an item that was not known on the day is given; null if not said, as without item.
+        read: the columns that are read; the others may be left out.
+    """
+    joined = events.join(_known(items), on=_on_its_day(), how="left")
+    joined = _with_level(joined, items) if LEVEL in read else joined
+    is_unknown = F.col("item_id").isNotNull() & F.col("known_item").isNull()
+    given: dict[str, Column] = {
+        name: F.when(is_unknown, F.lit(value)).otherwise(F.col(name))
+        for name, value in (unknown or {}).items() if name in joined.columns
+    }  # fmt: skip
+    return joined.withColumns(given).drop("known_item", "valid_from", "valid_to")
+
+
+def without_known_item(events: DataFrame, items: DataFrame) -> DataFrame:
+    """The events that name an item which was not known on their day."""
+    named = events.where(F.col("item_id").isNotNull())
+    return named.join(_known(items), on=_on_its_day(), how="left_anti")
+
+
+def held_within(items: DataFrame, days: Collection[date]) -> DataFrame:
+    """The items as far as events of some days need them: what held before the first day begins on it.
+
+    A shop's catalogue changes daily, and every change of a category is a row of its prices.
+    """
+    first, last = min(days), max(days)
+    held = (F.col("valid_from") <= F.lit(last)) & (F.coalesce("valid_to", F.lit(_NEVER)) > F.lit(first))
+    return items.where(held).withColumn("valid_from", F.greatest("valid_from", F.lit(first)))
+
+
+def _known(items: DataFrame) -> DataFrame:
+    """The items under the names that their columns have beside an event's."""
+    described = [F.col(name).alias(column) for name, column in DESCRIBED.items()]
+    return items.select(F.col("item_id").alias("known_item"), "valid_from", "valid_to", *described)
+
+
+def _on_its_day() -> Column:
+    """An event's item, as it was on the event's day."""
+    return (F.col("item_id") == F.col("known_item")) & _holds("valid_from", "valid_to")
+
+
+def _holds(first: str, end: str) -> Column:
+    return (F.col("event_date") >= F.col(first)) & (F.col("event_date") < F.coalesce(end, F.lit(_NEVER)))
+
+
+def _with_level(described: DataFrame, items: DataFrame) -> DataFrame:
+    prices = category_prices(items)
+    same = (F.col("item_category") == F.col("priced_category")) & _holds("priced_from", "priced_to")
+    level = price_level(F.col("item_list_price"), F.col("mean_log"), F.col("log_deviation"))
+    return described.join(prices, on=same, how="left").withColumn(LEVEL, level).drop(*prices.columns)
