@@ -60,6 +60,7 @@ def page(
         study=model.study,
         segments=_segments(result),
         quality=quality(lakehouse),
+        before_calibration=histograms.get(UNCALIBRATED),
     )
 
 

@@ -41,7 +41,8 @@ class EvaluationPage:
     """All that the page shows.
 
     The first candidate is the one under evaluation: cards, captions and detail tables are about it. The first
-    ceiling is the one it is measured against. Rows of ``lineage``, ``stages``, ``segments`` and
+    ceiling is the one it is measured against. ``before_calibration`` has the first candidate's scores as they were
+    before. Rows of ``lineage``, ``stages``, ``segments`` and
     ``intervals`` are shown as they are; ``training_history`` needs ``epoch`` and any of ``train_loss`` and
     ``validation_loss``.
     """
@@ -61,6 +62,7 @@ class EvaluationPage:
     intervals: list[dict[str, Any]] = field(default_factory=list)
     study: list[dict[str, Any]] = field(default_factory=list)
     quality: list[GateDay] = field(default_factory=list)
+    before_calibration: ScoreHistogram | None = None
 
     def __post_init__(self) -> None:
         """Refuse a page without candidates or with two of one name."""
@@ -249,9 +251,11 @@ def _quality_caption(page: EvaluationPage) -> str:
 def _details(page: EvaluationPage) -> list[tuple[str, str, Table]]:
     """Heading, explanation and table of each section that has rows."""
     name, histogram = page.candidates[0].name, page.candidates[0].histogram
+    before = _reliability_rows(page.before_calibration) if page.before_calibration else []
     sections: list[tuple[str, str, Sequence[Mapping[str, Any]]]] = [
         ("Lift by decile", f"“{name}”; tied scores are split in proportion.", _lift_rows(histogram)),
         ("Calibration", f"“{name}” in ten equal groups, with 95% intervals.", _reliability_rows(histogram)),
+        ("Before calibration", f"“{name}” as it was before, in ten equal groups.", before),
         ("Intervals", "95% intervals: the users were drawn anew 400 times.", page.intervals),
         ("Segments", f"“{name}” within groups of users, with 95% intervals.", page.segments),
         ("Trials", "Settings that tuning tried, in its order.", page.study),

@@ -67,7 +67,12 @@ def test_the_evaluation_measures_all_candidates_on_all_users(undisturbed: Run) -
     [champion] = [figure for figure in figures.values() if figure["champion"]]
     assert champion["auc"] > 0.6
     page = (undisturbed.report / "index.html").read_text(encoding="utf-8")
-    assert "<svg" in page and "ceiling" in page and "http://" not in page.replace("http://www.w3.org", "")
+    assert (
+        "<svg" in page
+        and "ceiling" in page
+        and ">Before calibration<" in page
+        and "http://" not in page.replace("http://www.w3.org", "")
+    )
 
 
 def test_the_run_ledger_names_what_each_job_read(undisturbed: Run) -> None:

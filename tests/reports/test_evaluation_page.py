@@ -67,6 +67,7 @@ def page(histograms: dict[str, ScoreHistogram]) -> EvaluationPage:
             {"trial": 2, "state": "complete", "loss": 0.3, "dropout": 0.2},
         ],
         quality=[GateDay("low_volume", date(2024, 2, 27), 0.9, 0.4, 0.8, "fail", accepted=True)],
+        before_calibration=histograms["logistic regression"],
     )
 
 
@@ -81,7 +82,7 @@ def test_page_is_well_formed_with_each_plot_and_table(html: str) -> None:
     outline = _Outline(html)
     assert outline.open == []
     assert outline.tags.count("svg") == outline.tags.count("figcaption") == 9
-    assert outline.tags.count("table") == 9
+    assert outline.tags.count("table") == 10
     assert len(outline.ids) == len(set(outline.ids))
     assert html.count('role="img" aria-label=') == 9
 
@@ -104,6 +105,15 @@ def test_page_says_what_it_was_given(html: str, page: EvaluationPage) -> None:
     assert "corner &lt;shop&gt;" in html
     assert "<shop>" not in html
     assert all(candidate.note in html for candidate in page.candidates)
+
+
+def test_reliability_is_told_before_and_after_calibration(page: EvaluationPage, html: str) -> None:
+    """A table each, of the scores as they are and as they were."""
+    after, before = html.split(">Before calibration<")
+    assert page.before_calibration is not None
+    for text, histogram in ((after, page.candidates[0].histogram), (before, page.before_calibration)):
+        for row in metrics.reliability_table(histogram):
+            assert f">{row.mean_score:.2%}<" in text and f">{row.rate:.2%}<" in text
 
 
 def test_share_of_ceiling_is_shown_when_there_is_a_ceiling(page: EvaluationPage, html: str) -> None:
@@ -130,13 +140,14 @@ def test_optional_parts_may_be_missing(page: EvaluationPage) -> None:
         intervals=[],
         study=[],
         quality=[],
+        before_calibration=None,
         horizon_days=1,
     )
     text = evaluation.render(bare)
     assert _Outline(text).tags.count("svg") == 6
     assert "Keep the model" in text
     assert "purchases on that day" in text
-    assert "Lineage" not in text
+    assert "Lineage" not in text and "Before calibration" not in text
 
 
 def test_candidates_need_different_names(page: EvaluationPage) -> None:
