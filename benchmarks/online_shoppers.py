@@ -27,6 +27,8 @@ NUMERIC = (
     "ProductRelated_Duration", "BounceRates", "ExitRates", "PageValues", "SpecialDay",
 )  # fmt: skip
 FROM_TRANSACTIONS = "PageValues"
+# Few inputs, of which one tells most: every tree may read all. By five-fold cross-validation of training sessions.
+SETTINGS = {"gbdt_tree_inputs": 1.0, "gbdt_split_inputs": 0.5}
 SPLIT_SEED = 7  # of the sessions: one split for all seeds of the models, so that intervals are of its sessions
 
 
@@ -61,7 +63,7 @@ def _examples(sessions: DataFrame, numeric: list[str]) -> DataFrame:
 def _run(spark: SparkSession, place: Path, seed: int) -> Outcome:
     """One seed's model and what it says of the test sessions."""
     version = DeltaTable(str(place / "examples")).version()
-    config = load_settings().model.model_copy(update={"seed": seed})
+    config = load_settings().model.model_copy(update=SETTINGS | {"seed": seed})
     request = TrainingRequest(
         str(place / "examples"), version, place / f"models-{seed}", config, horizon_days=1, ranks=1
     )

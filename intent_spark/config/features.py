@@ -39,7 +39,7 @@ def _known_type(value: str) -> str:
 
 EventType = Annotated[str, AfterValidator(_known_type)]
 ItemColumn = Literal["item_brand", "item_title", "item_list_price", "item_category", "item_price_level"]
-NUMBERS_OF_ITEMS = ("item_list_price", "item_price_level")
+NUMBERS_OF_ITEMS = {"item_list_price": 2**63 - 1, "item_price_level": 2**31 - 1}
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -218,6 +218,8 @@ class FeaturesConfig(Strict):
         for name, value in self.unknown_item.items():
             if isinstance(value, int) != (name in NUMBERS_OF_ITEMS):
                 raise ValueError(f"gives an unknown item's {name} the value {value!r}, which is of another type")
+            if isinstance(value, int) and abs(value) > NUMBERS_OF_ITEMS[name]:
+                raise ValueError(f"gives an unknown item's {name} the value {value}, which is out of range")
         return self
 
     @model_validator(mode="after")

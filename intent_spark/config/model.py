@@ -20,7 +20,7 @@ SEARCHABLE = frozenset(
     ("embedding_size", "hashed_embedding_size", "hidden_units", "attention_heads", "attention_blocks", "dropout",
      "embedding_dropout", "weight_decay", "batch_size", "learning_rate", "learning_rate_decay", "clip_norm",
      "positive_weight", "negative_rate", "focal_gamma", "naive_bayes_bins", "gbdt_bag", "gbdt_leaves",
-     "gbdt_learning_rate", "gbdt_patience", "blend_l2", "calibration")
+     "gbdt_learning_rate", "gbdt_patience", "gbdt_tree_inputs", "gbdt_split_inputs", "blend_l2", "calibration")
 )  # fmt: skip
 
 
@@ -108,6 +108,10 @@ class ModelConfig(Strict):
     gbdt_patience: PositiveInt = Field(description="trees without a better loss on held-back users before stopping")
     gbdt_leaves: PositiveInt = Field(ge=2, description="of one tree")
     gbdt_learning_rate: PositiveFloat
+    gbdt_tree_inputs: float = Field(0.5, gt=0, le=1, description="share of the inputs that a tree may read")
+    gbdt_split_inputs: float = Field(
+        1.0, gt=0, le=1, description="share of the tree's inputs that a split chooses from"
+    )
     blend_l2: PositiveFloat = Field(description="strength of the penalty on the blend's weights")
 
     search: dict[str, SearchRange] = Field(

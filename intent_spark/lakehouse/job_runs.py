@@ -27,7 +27,7 @@ JOB_RUNS = TableContract(
         Column("status", "string", "succeeded, nothing_to_do, failed, usage or refused"),
         Column("arguments", "string", "the job's options as JSON"),
         Column("code_version", "string", "git commit, or the package's version"),
-        Column("input_versions", "map<string,bigint>", "the version of each table that was read"),
+        Column("input_versions", "map<string,bigint>", "the version of each table that was read; -1: it was not there"),
         Column("rows_in", "bigint", "rows read"),
         Column("rows_out", "bigint", "rows written"),
         Column("message", "string", "what the run said at its end"),

@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 Inputs = npt.NDArray[np.floating[Any]]
 # One in so many buckets of users is held back from a booster to stop it.
 STOPPING_SHARE = 8
-# Random rows and inputs for each tree, a little shrinkage of the leaves: what keeps small trees from learning by heart.
+# Random rows for each tree, a little shrinkage of the leaves: what keeps small trees from learning by heart.
 _FIXED = {
     "objective": "binary",
-    "feature_fraction": 0.5,
     "bagging_fraction": 0.8,
     "bagging_freq": 1,
     "min_data_in_leaf": 40,
@@ -78,6 +77,8 @@ def grow_boosters(
     common = _FIXED | {
         "num_leaves": config.gbdt_leaves,
         "learning_rate": config.gbdt_learning_rate,
+        "feature_fraction": config.gbdt_tree_inputs,
+        "feature_fraction_bynode": config.gbdt_split_inputs,
         "num_threads": config.cores_per_rank,
     }
     # Binned once; the boosters' rows are views of it.

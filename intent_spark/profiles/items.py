@@ -7,7 +7,7 @@ from datetime import date
 from functools import reduce
 from typing import get_args
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from intent_spark.config.features import FeaturesConfig, ItemColumn, words
@@ -35,6 +35,7 @@ def items_read(features: FeaturesConfig) -> frozenset[str]:
 def with_items(
     events: DataFrame,
     items: DataFrame,
+    days: Collection[date],
     unknown: Mapping[ItemColumn, str | int] | None = None,
     read: Collection[str] = ITEM_COLUMNS,
 ) -> DataFrame:
@@ -43,11 +44,13 @@ def with_items(
     Args:
         events: rows of the events contract.
         items: rows of the items contract, valid from–to.
+        days: those of the events; an event of a day outside their range has an unknown item.
         unknown: by column what an item that was not known on the day is given; null if not said, as without item.
         read: the columns that are read; the others may be left out.
     """
-    joined = events.join(_known(items), on=_on_its_day(), how="left")
-    joined = _with_level(joined, items) if LEVEL in read else joined
+    held = held_within(items, days)
+    joined = events.join(_known(held), on=_on_its_day(), how="left")
+    joined = _with_level(joined, held, max(days)) if LEVEL in read else joined
     is_unknown = F.col("item_id").isNotNull() & F.col("known_item").isNull()
     given: dict[str, Column] = {
         name: F.when(is_unknown, F.lit(value)).otherwise(F.col(name))
@@ -62,11 +65,13 @@ def without_known_item(events: DataFrame, items: DataFrame) -> DataFrame:
     return named.join(_known(items), on=_on_its_day(), how="left_anti")
 
 
-def held_within(items: DataFrame, days: Collection[date]) -> DataFrame:
-    """The items as far as events of some days need them: what held before the first day begins on it.
+def no_items(spark: SparkSession) -> DataFrame:
+    """The items of a shop that has told of none; known to be empty before anything is planned to join them."""
+    return spark.createDataFrame([], ROWS).where(F.lit(False))
 
-    A shop's catalogue changes daily, and every change of a category is a row of its prices.
-    """
+
+def held_within(items: DataFrame, days: Collection[date]) -> DataFrame:
+    """The items as far as events of some days need them: what held before the first day begins on it."""
     first, last = min(days), max(days)
     held = (F.col("valid_from") <= F.lit(last)) & (F.coalesce("valid_to", F.lit(_NEVER)) > F.lit(first))
     return items.where(held).withColumn("valid_from", F.greatest("valid_from", F.lit(first)))
@@ -80,15 +85,16 @@ def _known(items: DataFrame) -> DataFrame:
 
 def _on_its_day() -> Column:
     """An event's item, as it was on the event's day."""
-    return (F.col("item_id") == F.col("known_item")) & _holds("valid_from", "valid_to")
+    ends = F.coalesce("valid_to", F.lit(_NEVER))
+    valid = (F.col("event_date") >= F.col("valid_from")) & (F.col("event_date") < ends)
+    return (F.col("item_id") == F.col("known_item")) & valid
 
 
-def _holds(first: str, end: str) -> Column:
-    return (F.col("event_date") >= F.col(first)) & (F.col("event_date") < F.coalesce(end, F.lit(_NEVER)))
-
-
-def _with_level(described: DataFrame, items: DataFrame) -> DataFrame:
-    prices = category_prices(items)
-    same = (F.col("item_category") == F.col("priced_category")) & _holds("priced_from", "priced_to")
+def _with_level(described: DataFrame, items: DataFrame, last: date) -> DataFrame:
+    """Joined by equality, a row for each category and day: prices that change daily are as many ranges as days."""
+    prices = category_prices(items).where(F.col("priced_from") <= F.lit(last))
+    until = F.least(F.coalesce(F.date_sub("priced_to", 1), F.lit(last)), F.lit(last))
+    daily = prices.withColumn("priced_on", F.explode(F.sequence("priced_from", until))).drop("priced_from", "priced_to")
+    same = (F.col("item_category") == F.col("priced_category")) & (F.col("event_date") == F.col("priced_on"))
     level = price_level(F.col("item_list_price"), F.col("mean_log"), F.col("log_deviation"))
-    return described.join(prices, on=same, how="left").withColumn(LEVEL, level).drop(*prices.columns)
+    return described.join(daily, on=same, how="left").withColumn(LEVEL, level).drop(*daily.columns)

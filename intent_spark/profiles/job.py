@@ -81,6 +81,8 @@ class BuildProfiles(Job):
         wanted = _wanted_dates(lakehouse, options)
         _check_dates(context, wanted)
         check_gates(lakehouse, max(wanted))
+        # Told before what is stale is judged: what is ingested meanwhile makes stale what is built here.
+        dimensions = _dimensions(context)
         touched = touched_days(lakehouse)
         days = day_items(context, touched, max(wanted))
         snapshots = snapshot_items(context, touched, wanted)
@@ -98,7 +100,7 @@ class BuildProfiles(Job):
         measures = statistics_items(context, there) if context.settings.profiles.statistics else {}
         inputs = {
             "days": needed, "day_rate": rates.get(DAYS), "runs": runs, "events": max(touched.values()), "late": late,
-            "unmeasured": [day for day, item in measures.items() if item.state != THERE],
+            "dimensions": dimensions, "unmeasured": [day for day, item in measures.items() if item.state != THERE],
         }  # fmt: skip
         return Plan([*_told(days, needed), *snapshots.values(), *measures.values()], inputs)
 
@@ -155,12 +157,17 @@ def _check_dates(context: JobContext, wanted: list[date]) -> None:
             )
 
 
-def _input_versions(context: JobContext, plan: Plan) -> dict[str, int]:
-    """What the run reads. Of events only what the ledger confirms: a batch half ingested makes it all stale later."""
+def _dimensions(context: JobContext) -> dict[str, int]:
+    """The versions of users and items to read."""
     lakehouse = context.lakehouse
     users = {"users": lakehouse.version("users")} if lakehouse.exists("users") else {}
-    events = {"events": lakehouse.newest_equal("events", plan.inputs["events"])}
-    return events | users | items_version(lakehouse, context.settings.features)
+    return users | items_version(lakehouse, context.settings.features)
+
+
+def _input_versions(context: JobContext, plan: Plan) -> dict[str, int]:
+    """What the run reads. Of events only what the ledger confirms: a batch half ingested makes it all stale later."""
+    events = context.lakehouse.newest_equal("events", plan.inputs["events"])
+    return {"events": events, **plan.inputs["dimensions"]}
 
 
 def _told(days: dict[date, PlanItem], needed: list[date]) -> list[PlanItem]:

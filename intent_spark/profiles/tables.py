@@ -27,7 +27,7 @@ from intent_spark.profiles.contract import (
 )
 from intent_spark.profiles.direct import EventDays
 from intent_spark.profiles.fold import Days, StoredDays
-from intent_spark.profiles.items import ROWS, held_within, items_read, with_items, without_known_item
+from intent_spark.profiles.items import held_within, items_read, no_items, with_items, without_known_item
 from intent_spark.profiles.planner import Holdings, Size, Snapshot, judge_states
 from intent_spark.profiles.profile import profiles_of
 from intent_spark.profiles.slots import Slots
@@ -63,8 +63,8 @@ class ProfileTables:
             events = capped(events, cap, suspected)
         if not (read := items_read(self.features)):
             return events
-        items = self.items() if days is None else held_within(self.items(), days)
-        return with_items(events, items, self.features.unknown_item, read)
+        held = touched_days(self.lakehouse) if days is None else days
+        return with_items(events, self.items(), held, self.features.unknown_item, read)
 
     def create(self) -> None:
         """Make the tables that are missing, before anything is built side by side."""
@@ -146,7 +146,7 @@ class ProfileTables:
     def items(self) -> DataFrame:
         """The items that were there on some day; none of a shop that has told of none."""
         if self.inputs["items"] == NOT_THERE:
-            return self.lakehouse.spark.createDataFrame([], ROWS)
+            return no_items(self.lakehouse.spark)
         return present(self.lakehouse.read("items", self.inputs["items"]))
 
     def users(self, as_of: date) -> DataFrame | None:

@@ -51,6 +51,26 @@ def test_stops_where_held_back_users_gain_nothing() -> None:
     assert max(trees) < 20 < min(learnt)
 
 
+def test_trees_and_splits_read_a_share_of_the_inputs() -> None:
+    """Of four inputs a quarter for a tree is one for all its splits; a quarter for a split is one for each."""
+    data, buckets = rows(2000)
+    [of_trees, _] = grow_boosters(data, buckets, config(gbdt_tree_inputs=0.25))
+    assert max(map(len, inputs_of_trees(of_trees))) == 1 < len(set().union(*inputs_of_trees(of_trees)))
+    narrow = config(gbdt_tree_inputs=1.0, gbdt_split_inputs=0.25)
+    [of_splits, _], [of_all, _] = (
+        grow_boosters(data, buckets, one) for one in (narrow, config(gbdt_tree_inputs=1.0, gbdt_split_inputs=1.0))
+    )
+    assert max(map(len, inputs_of_trees(of_splits))) > 2
+    # One that may not choose has to split by what tells nothing.
+    nothing = {"2", "3"}
+    used = [[len(tree & nothing) for tree in inputs_of_trees(text)] for text in (of_splits, of_all)]
+    assert used[0][0] == 2 > used[1][0]
+
+
+def inputs_of_trees(text: str) -> list[set[str]]:
+    return [set(line.split("=")[1].split()) for line in text.splitlines() if line.startswith("split_feature=")]
+
+
 def test_too_few_rows_to_hold_any_back() -> None:
     data, _ = rows(40)
     texts = list(grow_boosters(data, np.full(40, 3, np.uint8), config()))

@@ -260,7 +260,8 @@ def test_default_features_and_nothing_leaks(spark: SparkSession, default_feature
 def days_of_shop(
     spark: SparkSession, events: list[Event], catalogue: list[Item], features: FeaturesConfig
 ) -> DataFrame:
-    described = with_items(events_frame(spark, events, LONDON), items_frame(spark, catalogue))
+    days = {Shop(LONDON).day(event.time) for event in events}
+    described = with_items(events_frame(spark, events, LONDON), items_frame(spark, catalogue), days)
     return user_days_contract(features).select(user_days(described, features)).localCheckpoint()
 
 
@@ -268,7 +269,7 @@ def other_prices(catalogue: list[Item], as_of: date) -> list[Item]:
     """The same catalogue before ``as_of``; from then on every item has another price and category, and there are new ones."""
     before = [i._replace(valid_to=min(i.valid_to or as_of, as_of)) for i in catalogue if i.valid_from < as_of]
     ids = sorted({i.item_id for i in catalogue}) + ["i36", "i37"]
-    return before + [Item(item_id, as_of, None, "x", 7**n) for n, item_id in enumerate(ids[:20])]
+    return before + [Item(item_id, as_of, None, "x", 7 ** (n % 20)) for n, item_id in enumerate(ids)]
 
 
 def rows_of(days: DataFrame) -> dict[Any, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -494,14 +494,19 @@ def test_a_shop_that_declares_no_windows(spark: SparkSession, tmp_path: Path) ->
     assert [row["seq_item"] for row in profile_rows(context.lakehouse)] == [["i"] * 3] * 2
 
 
-def add_items(lakehouse: Lakehouse, brands: dict[str, str], changed_from: str) -> None:
-    """Item i under another brand from each of some days on, as ingest_items leaves it."""
+def add_items(
+    lakehouse: Lakehouse, brands: dict[str, str], changed_from: str, prices: dict[str, int] | None = None
+) -> None:
+    """Item i under another brand from each of some days on, as ingest_items leaves it; item j at other prices."""
     lakehouse.create(ITEMS)
-    days = [day(text) for text in brands] + [None]
-    rows = [
-        ("i", begin, end, [begin], None, "c", brand, 1, "t", None)
-        for begin, end, brand in zip(days, days[1:], brands.values(), strict=False)
-    ]
+
+    def versions(item: str, since: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+        days = [day(text) for text in since] + [None]
+        for begin, end, told in zip(days, days[1:], since.values(), strict=False):
+            brand, price = (told, 1) if item == "i" else ("", told)
+            yield (item, begin, end, [begin], None, "c", brand, price, "t", None)
+
+    rows = [*versions("i", brands), *versions("j", prices or {})]
     build = Build("ingest_items", details={CHANGED_FROM: changed_from})
     writer = lakehouse.spark.createDataFrame(rows, ITEMS.schema()).coalesce(1).write.format("delta").mode("overwrite")
     writer.option("userMetadata", build.to_json()).save(lakehouse.path("items"))
@@ -541,10 +546,31 @@ def test_a_shop_without_items_and_one_that_gets_them(
     assert caplog.text.count("warehouse has no items: features that read item_brand, item_price_level") == 1
     assert [(row["dear_7d"], row["seen_7d_by_item_brand"]) for row in profile_rows(context.lakehouse)] == [(-3, {})] * 2
     assert plan(context, *wanted).todo == []
-    add_items(context.lakehouse, {"2026-03-02": "new"}, "2026-03-02")
+    add_items(context.lakehouse, {"2026-03-02": "new"}, "2026-03-02", {"2026-03-02": 10})
     found = {item.what: item.state for item in plan(context, *wanted).items}
     assert found.pop("user_days 2026-03-01") == "there" and set(found.values()) == {"stale"}
     run(BuildProfiles(), context, *wanted)
     rows = [(row["dear_7d"], row["seen_7d_by_item_brand"]) for row in profile_rows(context.lakehouse)]
-    assert rows == [(-1, {"new": 2})] * 2
+    assert rows == [(-2001, {"new": 2})] * 2  # twice a deviation below the mean, once unknown
     assert plan(context, *wanted).todo == []
+    # Another item of the category becomes as cheap; straight from the events, whose items no day is cut from.
+    add_items(context.lakehouse, {"2026-03-02": "new"}, "2026-03-04", {"2026-03-02": 10, "2026-03-04": 1})
+    found = {item.what: item.state for item in plan(context, *wanted).items}
+    assert found.pop("user_days 2026-03-02") == found.pop("user_days 2026-03-01") == "there"
+    assert set(found.values()) == {"stale"}
+    run(BuildProfiles(), context, "--as-of", "2026-03-05", "--strategy", "direct")
+    assert [row["dear_7d"] for row in profile_rows(context.lakehouse)] == [-1001] * 2
+
+
+def test_items_that_come_while_profiles_are_built_make_them_stale(spark: SparkSession, tmp_path: Path) -> None:
+    """What was planned without them is written as without them, though they are there by the time it is."""
+    features = few_features(windowed=[windowed("seen", "count", [7], by="item_brand")], user=[])
+    context = JobContext(quiet_settings(features), spark, Lakehouse(spark, str(tmp_path / "warehouse")))
+    add_events(context.lakehouse, shop_events(), "b1")
+    job, words = BuildProfiles(), ("--as-of", "2026-03-05", *BY_DAYS)
+    options = build_parser(job).parse_args(list(words))
+    planned = job.plan(context, options)
+    add_items(context.lakehouse, {"2026-03-02": "new"}, "2026-03-02")
+    job.run(context, options, planned)
+    assert [row["seen_7d_by_item_brand"] for row in profile_rows(context.lakehouse)] == [{}] * 2
+    assert [item.state for item in plan(context, *words).todo] == ["stale"] * 3

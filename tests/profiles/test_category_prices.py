@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
-from intent_spark.profiles.items import LEVEL, held_within, with_items
+from intent_spark.profiles.items import LEVEL, with_items
 from tests.profiles.cases import CASES, collected
 from tests.profiles.frames import at, events_frame
 from tests.profiles.naive_catalogue import Item, items_frame, price_level
@@ -40,23 +40,24 @@ def apart(case: int, item: Item) -> Item:
 
 
 def levels(
-    spark: SparkSession, items: Sequence[Item], ids: Sequence[str], days: Sequence[date], *, clipped: bool
+    spark: SparkSession, items: Sequence[Item], ids: Sequence[str], days: Sequence[date], known: Sequence[date]
 ) -> dict[tuple[str, date], int | None]:
     """The level of each item on each day, as an event meets it; an event stays one event."""
     events = [Event("u", f"{name} {day}", "view", at(f"{day}"), "e", name) for name in ids for day in days]
-    frame = items_frame(spark, items)
-    described = with_items(events_frame(spark, events, "UTC"), held_within(frame, days) if clipped else frame)
-    rows = described.select("item_id", "event_date", LEVEL).collect()
-    assert len(rows) == len(events)
-    return {(row["item_id"], row["event_date"]): row[LEVEL] for row in rows}
+    rows = with_items(events_frame(spark, events, "UTC"), items_frame(spark, items), known)
+    found = rows.select("item_id", "event_date", LEVEL).collect()
+    assert len(found) == len(events)
+    return {(row["item_id"], row["event_date"]): row[LEVEL] for row in found}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("first", "number", "clipped"), [(0, 6, False), (0, 6, True), (2, 1, True), (3, 2, True)])
-def test_levels_are_those_of_a_naive_count(spark: SparkSession, first: int, number: int, clipped: bool) -> None:
+@pytest.mark.parametrize(
+    ("first", "number", "known"), [(0, 6, DAYS), (2, 1, DAYS), (2, 1, DAYS[2:3]), (3, 2, DAYS[3:])]
+)
+def test_levels_are_those_of_a_naive_count(spark: SparkSession, first: int, number: int, known: list[date]) -> None:
     cases = [[apart(n, item) for item in items] for n, items in enumerate(collected(catalogues(), CASES))]
     days, ids = DAYS[first : first + number], [f"{n}/{name}" for n in range(CASES) for name in "abcdef"]
-    found = levels(spark, [item for items in cases for item in items], ids, days, clipped=clipped)
+    found = levels(spark, [item for items in cases for item in items], ids, days, known)
     wanted = {(name, day): price_level(cases[int(name.split("/")[0])], name, day) for name in ids for day in days}
     assert {key for key, level in found.items() if level is None} == {key for key, w in wanted.items() if w is None}
     # The last bit of a mean may round a score that lies on a half either way.
@@ -75,7 +76,7 @@ def test_a_price_is_dear_or_cheap_for_its_category(spark: SparkSession) -> None:
         Item("c", DAYS[0], None, "dear", 1_000_000),
         Item("d", DAYS[0], None, None, 5),
     ]
-    found = levels(spark, items, "abcde", DAYS[:2], clipped=False)
+    found = levels(spark, items, "abcde", DAYS[:2], DAYS[:2])
     assert [found["a", day] for day in DAYS[:2]] == [0, -1000]
     assert [found["b", day] for day in DAYS[:2]] == [None, 1000]
     assert [found[name, DAYS[1]] for name in "cde"] == [0, None, None]

@@ -48,7 +48,9 @@ def test_an_item_that_is_not_known_on_the_day(spark: SparkSession) -> None:
     )
     events = [Event("u", f"{n}", "view", at(f"2026-03-0{n}"), "c", item) for n, item in ((3, "i"), (4, "i"), (5, None))]
     frame = events_frame(spark, events, "UTC")
-    described = with_items(frame, items, {"item_brand": "unknown", "item_list_price": 0})
+    described = with_items(
+        frame, items, [date(2026, 3, 3), date(2026, 3, 5)], {"item_brand": "unknown", "item_list_price": 0}
+    )
     found = {
         row["event_id"]: (row["item_brand"], row["item_list_price"], row["item_title"]) for row in described.collect()
     }
@@ -67,3 +69,5 @@ def test_an_unknown_items_columns_are_of_their_types() -> None:
         small_features(unknown_item={"item_list_price": "dear"})
     with pytest.raises(ValidationError, match="unknown item's item_brand the value 3"):
         small_features(unknown_item={"item_brand": 3})
+    with pytest.raises(ValidationError, match="unknown item's item_price_level the value 3000000000, which is out of"):
+        small_features(unknown_item={"item_price_level": 3_000_000_000})

@@ -137,7 +137,7 @@ def test_items_as_they_were_that_day(spark: SparkSession) -> None:
         Event("ann", f"{n}", "view", at(f"2026-03-0{n}"), "c", item)
         for n, item in [(3, "i"), (4, "i"), (5, "i"), (6, "x")]
     ]
-    described = with_items(events_frame(spark, events, "UTC"), dated)
+    described = with_items(events_frame(spark, events, "UTC"), dated, [date(2026, 3, 3), date(2026, 3, 6)])
     profile = build_profile(user_days(described, features), None, features, AS_OF, "UTC").collect()
     assert [row["seen_30d_by_item_brand"] for row in profile] == [{"old": 2, "new": 1}]
 
