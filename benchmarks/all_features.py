@@ -17,7 +17,7 @@ from benchmarks.history import AS_OF, PARTITIONS, History
 from benchmarks.measure import Row, session, timed
 from intent_spark.config.loading import load_settings
 from intent_spark.profiles.fold import StoredDays
-from intent_spark.profiles.items import no_items, with_items
+from intent_spark.profiles.items import EventFrames, no_items, with_items
 from intent_spark.profiles.profile import profiles_of
 from intent_spark.profiles.slots import Slots
 from intent_spark.profiles.state import Base, build_state, find_way, same_slots
@@ -70,7 +70,7 @@ class _Features:
     def _days(self, condition: str) -> None:
         events = self.spark.read.parquet(str(self.folder / "events")).where(condition)
         days = [AS_OF - timedelta(days=n) for n in (1, self.history.days)]
-        built = user_days(with_items(events, no_items(self.spark), days), self.features)
+        built = user_days(EventFrames(with_items(events, no_items(self.spark), days), events), self.features)
         built.write.mode("append").partitionBy("event_date").parquet(str(self.folder / "days"))
 
     def _snapshot(self, as_of: date, previous: date | None) -> None:

@@ -21,6 +21,7 @@ from benchmarks.measure import Row, session, timed, with_ratios
 from intent_spark.config.features import FeaturesConfig
 from intent_spark.profiles.direct import EventDays
 from intent_spark.profiles.fold import StoredDays
+from intent_spark.profiles.items import EventFrames
 from intent_spark.profiles.profile import profiles_of
 from intent_spark.profiles.slots import Slots
 from intent_spark.profiles.state import Base, build_state, find_way, same_slots
@@ -113,7 +114,7 @@ class _Bench:
         return profiles_of(state, None, self.features, AS_OF, "UTC").drop("as_of", "definition_hash")
 
     def _direct(self, out: Path) -> None:
-        days = EventDays(self.spark.table("events"))
+        days = EventDays(EventFrames.of(self.spark.table("events")))
         state = build_state(days, self.features, find_way(self.slots, AS_OF, None), "UTC")
         self._write(self._profiles(state), out)
 
@@ -130,7 +131,7 @@ class _Bench:
     def _before_rolling(self) -> None:
         """Yesterday's state, and the tiles of the days that leave: what daily runs before this one have left."""
         yesterday = AS_OF - timedelta(days=1)
-        days = EventDays(self.spark.table("events").where(F.col("event_date") < F.lit(yesterday)))
+        days = EventDays(EventFrames.of(self.spark.table("events").where(F.col("event_date") < F.lit(yesterday))))
         state = build_state(days, self.features, find_way(self.slots, yesterday, None), "UTC")
         self._write(state, self.folder / "state")
         for window in WINDOWS:
@@ -138,7 +139,10 @@ class _Bench:
 
     def _write_tile(self, day: date) -> None:
         events = self.spark.table("events").where(F.col("event_date") == F.lit(day))
-        self._write(user_days(events, self.features).drop("event_date"), self.folder / "days" / f"event_date={day}")
+        self._write(
+            user_days(EventFrames.of(events), self.features).drop("event_date"),
+            self.folder / "days" / f"event_date={day}",
+        )
 
     def _tile(self, out: Path) -> None:
         self._write_tile(AS_OF - timedelta(days=1))

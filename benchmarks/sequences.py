@@ -19,6 +19,7 @@ from intent_spark.config.features import FeaturesConfig
 from intent_spark.config.loading import load_settings
 from intent_spark.profiles.direct import EventDays
 from intent_spark.profiles.fold import StoredDays
+from intent_spark.profiles.items import EventFrames
 from intent_spark.profiles.slots import Slots
 from intent_spark.profiles.state import Base, build_state, find_way
 from intent_spark.profiles.user_days import user_days
@@ -38,7 +39,7 @@ def main(options: Namespace) -> None:
         history.write(spark, root / "events")
         events = spark.read.parquet(str(root / "events"))
         yesterday = AS_OF - timedelta(days=1)
-        before = EventDays(events.where(F.col("event_date") < F.lit(yesterday)))
+        before = EventDays(EventFrames.of(events.where(F.col("event_date") < F.lit(yesterday))))
         build_state(before, FEATURES, find_way(Slots(FEATURES), yesterday, None), "UTC").write.parquet(f"{root}/state")
         full = timed(spark, "full sort", lambda: full_sort(events).write.parquet(f"{root}/full"))
         roll = timed(spark, "intent_spark, roll of one day", lambda: _roll(spark, root, events))
@@ -67,7 +68,8 @@ def full_sort(events: DataFrame) -> DataFrame:
 def _roll(spark: SparkSession, root: Path, events: DataFrame) -> None:
     """The day's tile, then yesterday's last events and the day's as one."""
     yesterday = AS_OF - timedelta(days=1)
-    user_days(events.where(F.col("event_date") == F.lit(yesterday)), FEATURES).write.parquet(f"{root}/days")
+    last_day = EventFrames.of(events.where(F.col("event_date") == F.lit(yesterday)))
+    user_days(last_day, FEATURES).write.parquet(f"{root}/days")
     days = StoredDays(spark.read.parquet(f"{root}/days"))
     way = find_way(Slots(FEATURES), AS_OF, Base(yesterday))
     build_state(days, FEATURES, way, "UTC", spark.read.parquet(f"{root}/state")).write.parquet(f"{root}/rolled")

@@ -12,26 +12,26 @@ from pyspark.sql.types import IntegerType
 
 from intent_spark.config.features import SequenceSettings, words
 from intent_spark.config.source import EVENT_TYPES
-from intent_spark.profiles.fold import Step, StoredDays, fold, within
+from intent_spark.profiles.fold import Step, StoredDays, fold
+from intent_spark.profiles.items import EventFrames, texts_of_partials
 from intent_spark.profiles.partials import Partial
-from intent_spark.profiles.sequence import newest_of_events
 from intent_spark.profiles.slots import Slot
 from intent_spark.profiles.spans import DayRange
-from intent_spark.profiles.user_days import days_of
+from intent_spark.profiles.user_days import days_of, last_events
 
 
 @dataclass(frozen=True)
 class EventDays:
     """The days of users straight from their events; nothing is stored in between."""
 
-    events: DataFrame
+    events: EventFrames
 
     def fold(self, slots: Sequence[Slot], step: Step, met: Sequence[DayRange] = ()) -> DataFrame:
         """Events count as days of their own where a slot does not care; the other slots go by way of days."""
         straight = [s for s in slots if adds_up(s)]
         by_days = [s for s in slots if not adds_up(s)]
         partials = list(dict.fromkeys(s.partial for s in straight))
-        folded = fold(event_rows(self.events, partials), straight, step, met)
+        folded = fold(event_rows(self.events.reading(texts_of_partials(partials)), partials), straight, step, met)
         if not by_days:
             return folded
         kept = list(dict.fromkeys(s.partial for s in by_days))
@@ -40,7 +40,7 @@ class EventDays:
 
     def last_events(self, reach: DayRange, sequence: SequenceSettings) -> DataFrame:
         """The last events within some days."""
-        return newest_of_events(within(self.events, [reach]), sequence, "user_id")
+        return last_events(self.events.where(F.expr(reach.sql)), sequence, "user_id")
 
 
 def adds_up(slot: Slot) -> bool:

@@ -115,9 +115,9 @@ def explain(user: str, as_of: date | str, warehouse: str = "warehouse") -> pd.Da
     values = profile.first()
     if values is None:
         raise UsageError(f"user {user} has no event before {day} in warehouse {tables.lakehouse.root}.")
-    mine = tables.events(only=(F.col("user_id") == user) & (F.col("event_date") < F.lit(day)))
+    frames = tables.events(only=(F.col("user_id") == user) & (F.col("event_date") < F.lit(day)))
     clock = F.date_format(F.from_utc_timestamp("event_time", tables.zone), "yyyy-MM-dd HH:mm:ss")
-    mine = mine.withColumn(TOLD_TIME, clock)
+    mine = frames.described.withColumn(TOLD_TIME, clock)
     counted = _counted(mine, features)
     rows = [
         _windowed(feature, window, name, values, counted[place], day)

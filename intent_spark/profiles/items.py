@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date
-from functools import reduce
 from typing import get_args
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from intent_spark.config.features import FeaturesConfig, ItemColumn, words
+from intent_spark.config.features import FeaturesConfig, ItemColumn, SequenceSettings, words
 from intent_spark.profiles.category_prices import category_prices, price_level
-from intent_spark.profiles.partials import all_partials
+from intent_spark.profiles.partials import Partial, all_partials
 from intent_spark.profiles.sequence import counted_events
 
 DESCRIBED = {"brand": "item_brand", "title": "item_title", "price": "item_list_price", "category": "item_category"}
@@ -25,11 +25,45 @@ _NEVER = date(9999, 12, 31)
 
 def items_read(features: FeaturesConfig) -> frozenset[str]:
     """The columns of the item that declarations name."""
-    texts = [f"{p.expression} {p.key}" for p in all_partials(features)]
-    if features.sequence:
-        texts += [counted_events(features.sequence), *[column.value or "" for column in features.sequence.columns]]
-    named: set[str] = reduce(lambda found, text: found | words(text), texts, set())
+    sequence = texts_of_sequence(features.sequence) if features.sequence else []
+    return named_columns([*texts_of_partials(all_partials(features)), *sequence])
+
+
+def texts_of_partials(partials: Iterable[Partial]) -> list[str]:
+    """The expressions over an event that partials are made of."""
+    return [f"{p.expression} {p.key}" for p in partials]
+
+
+def texts_of_sequence(sequence: SequenceSettings) -> list[str]:
+    """The expressions over an event that a sequence is made of."""
+    return [counted_events(sequence), *[column.value or "" for column in sequence.columns]]
+
+
+def named_columns(texts: Iterable[str]) -> frozenset[str]:
+    """The columns of the item that expressions name."""
+    named: set[str] = set().union(*map(words, texts))
     return ITEM_COLUMNS & named
+
+
+@dataclass(frozen=True)
+class EventFrames:
+    """Events with what their items were, and the same without: who reads no item need not look for it."""
+
+    described: DataFrame
+    bare: DataFrame
+
+    @classmethod
+    def of(cls, events: DataFrame) -> EventFrames:
+        """Events that have all that is read of their items already."""
+        return cls(events, events)
+
+    def reading(self, texts: Iterable[str]) -> DataFrame:
+        """The frame for some expressions."""
+        return self.described if named_columns(texts) else self.bare
+
+    def where(self, condition: Column) -> EventFrames:
+        """Some of the events."""
+        return EventFrames(self.described.where(condition), self.bare.where(condition))
 
 
 def with_items(

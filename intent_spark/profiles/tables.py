@@ -27,7 +27,7 @@ from intent_spark.profiles.contract import (
 )
 from intent_spark.profiles.direct import EventDays
 from intent_spark.profiles.fold import Days, StoredDays
-from intent_spark.profiles.items import held_within, items_read, no_items, with_items, without_known_item
+from intent_spark.profiles.items import EventFrames, held_within, items_read, no_items, with_items, without_known_item
 from intent_spark.profiles.planner import Holdings, Size, Snapshot, judge_states
 from intent_spark.profiles.profile import profiles_of
 from intent_spark.profiles.slots import Slots
@@ -47,7 +47,7 @@ class ProfileTables:
 
     def events(
         self, days: Collection[date] | None = None, known_at: datetime | None = None, only: Column | None = None
-    ) -> DataFrame:
+    ) -> EventFrames:
         """The events that features count, with their items' columns where a declaration reads them.
 
         Args:
@@ -62,9 +62,9 @@ class ProfileTables:
             suspected = days_to_cap(self.lakehouse, touched_days(self.lakehouse) if days is None else days, cap)
             events = capped(events, cap, suspected)
         if not (read := items_read(self.features)):
-            return events
+            return EventFrames.of(events)
         held = touched_days(self.lakehouse) if days is None else days
-        return with_items(events, self.items(), held, self.features.unknown_item, read)
+        return EventFrames(with_items(events, self.items(), held, self.features.unknown_item, read), events)
 
     def create(self) -> None:
         """Make the tables that are missing, before anything is built side by side."""

@@ -9,6 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from intent_spark.config.features import FeaturesConfig, SequenceSettings
+from intent_spark.profiles.items import EventFrames, texts_of_partials, texts_of_sequence
 from intent_spark.profiles.partials import Partial, all_partials
 from intent_spark.profiles.sequence import newest_of_events
 
@@ -16,7 +17,7 @@ DAY = ("user_id", "event_date")
 FOLDS = {"sum": F.sum, "min": F.min, "max": F.max}
 
 
-def user_days(events: DataFrame, features: FeaturesConfig) -> DataFrame:
+def user_days(events: EventFrames, features: FeaturesConfig) -> DataFrame:
     """The partials of each user and day.
 
     Args:
@@ -26,20 +27,29 @@ def user_days(events: DataFrame, features: FeaturesConfig) -> DataFrame:
     return days_of(events, all_partials(features), features.sequence)
 
 
-def days_of(events: DataFrame, partials: Sequence[Partial], sequence: SequenceSettings | None) -> DataFrame:
+def days_of(events: EventFrames, partials: Sequence[Partial], sequence: SequenceSettings | None) -> DataFrame:
     """Some partials of each user and day, and the day's last events where there is a sequence.
 
     Each family of partials moves only the columns that it reads: fewer bytes than all of them moved once.
     """
+
+    def rows(some: Sequence[Partial]) -> DataFrame:
+        return events.reading(texts_of_partials(some))
+
     plain = [p for p in partials if p.within_day in FOLDS and not p.type.startswith("struct")]
     listed = [p for p in partials if p.within_day == "distinct" or p.type.startswith("struct")]
     keyed = [p for p in partials if p.within_day == "keyed"]
     # Without plain partials the days are still told, by who was there.
-    families = [events.groupBy(*DAY).agg(F.count("*").alias("events"), *[_plain(p) for p in plain])]
-    families += [events.groupBy(*DAY).agg(*[_listed(p) for p in listed])] if listed else []
-    families += [newest_of_events(events, sequence, *DAY)] if sequence else []
-    families += [keyed_partials(events, keyed)] if keyed else []
+    families = [rows(plain).groupBy(*DAY).agg(F.count("*").alias("events"), *[_plain(p) for p in plain])]
+    families += [rows(listed).groupBy(*DAY).agg(*[_listed(p) for p in listed])] if listed else []
+    families += [last_events(events, sequence, *DAY)] if sequence else []
+    families += [keyed_partials(rows(keyed), keyed)] if keyed else []
     return reduce(lambda left, right: left.join(right, on=list(DAY), how="left"), families)
+
+
+def last_events(events: EventFrames, sequence: SequenceSettings, *keys: str) -> DataFrame:
+    """The last events by the keys."""
+    return newest_of_events(events.reading(texts_of_sequence(sequence)), sequence, *keys)
 
 
 def _plain(partial: Partial) -> Column:

@@ -11,6 +11,7 @@ from intent_spark.config.features import FeaturesConfig
 from intent_spark.profiles.contract import states_contract
 from intent_spark.profiles.direct import EventDays
 from intent_spark.profiles.fold import StoredDays
+from intent_spark.profiles.items import EventFrames
 from intent_spark.profiles.profile import profiles_of
 from intent_spark.profiles.slots import Slots
 from intent_spark.profiles.state import Base, build_state, find_way, same_slots
@@ -23,7 +24,7 @@ def merged_state(days: DataFrame, features: FeaturesConfig, as_of: date, zone: s
 
 def direct_state(events: DataFrame, features: FeaturesConfig, as_of: date, zone: str) -> DataFrame:
     """The state of a date straight from the events."""
-    return build_state(EventDays(events), features, find_way(Slots(features), as_of, None), zone)
+    return build_state(EventDays(EventFrames.of(events)), features, find_way(Slots(features), as_of, None), zone)
 
 
 def rolled_state(days: DataFrame, features: FeaturesConfig, dates: Iterable[date], zone: str) -> DataFrame:

@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 from intent_spark.config.features import FeaturesConfig
 from intent_spark.config.loading import load_settings
 from intent_spark.profiles.contract import feature_columns, profiles_contract, user_days_contract
-from intent_spark.profiles.items import with_items
+from intent_spark.profiles.items import EventFrames, with_items
 from intent_spark.profiles.profile import profiles_of
 from intent_spark.profiles.user_days import user_days
 from tests.profiles.cases import CASES, collected
@@ -142,7 +142,7 @@ def direct(events: DataFrame, features: FeaturesConfig, as_of: date) -> DataFram
 
 
 def stored(events: DataFrame, features: FeaturesConfig) -> DataFrame:
-    return user_days_contract(features).select(user_days(events, features)).localCheckpoint()
+    return user_days_contract(features).select(user_days(EventFrames.of(events), features)).localCheckpoint()
 
 
 def roll_day_by_day(events: DataFrame, features: FeaturesConfig, as_of: date) -> DataFrame:
@@ -261,7 +261,8 @@ def days_of_shop(
     spark: SparkSession, events: list[Event], catalogue: list[Item], features: FeaturesConfig
 ) -> DataFrame:
     days = {Shop(LONDON).day(event.time) for event in events}
-    described = with_items(events_frame(spark, events, LONDON), items_frame(spark, catalogue), days)
+    frame = events_frame(spark, events, LONDON)
+    described = EventFrames(with_items(frame, items_frame(spark, catalogue), days), frame)
     return user_days_contract(features).select(user_days(described, features)).localCheckpoint()
 
 

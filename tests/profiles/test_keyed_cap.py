@@ -11,6 +11,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from intent_spark.profiles.items import EventFrames
 from intent_spark.profiles.profile import profiles_of
 from intent_spark.profiles.slots import Slots
 from intent_spark.profiles.user_days import user_days
@@ -78,7 +79,7 @@ def test_every_way_keeps_the_same_keys(spark: SparkSession) -> None:
     events = drawn(3, 40)
     wanted = expected(events, places(spark, {str(event.category) for event in events}))
     frame = events_frame(spark, events, "UTC").cache()
-    days = user_days(frame, FEATURES).cache()
+    days = user_days(EventFrames.of(frame), FEATURES).cache()
     dates = [FIRST + timedelta(days=n) for n in (1, 2, 5, 6, DAYS)]
     ways = {
         "merge": merged_state(days, FEATURES, AS_OF, "UTC"),

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from intent_spark.config.features import FeaturesConfig
 from intent_spark.profiles.contract import definition_hash, profiles_contract
-from intent_spark.profiles.items import items_read, with_items
+from intent_spark.profiles.items import EventFrames, items_read, with_items
 from intent_spark.profiles.profile import profiles_of
 from intent_spark.profiles.state import first_instant
 from intent_spark.profiles.user_days import user_days
@@ -26,7 +26,7 @@ AS_OF = day("2026-03-10")
 def profiles(
     spark: SparkSession, events: list[Event], features: FeaturesConfig, users: Any = None, zone: str = "UTC"
 ) -> dict[str, Row]:
-    days = user_days(events_frame(spark, events, zone), features)
+    days = user_days(EventFrames.of(events_frame(spark, events, zone)), features)
     built = profiles_contract(features).select(build_profile(days, users, features, AS_OF, zone))
     return {row["user_id"]: row for row in built.collect()}
 
@@ -83,7 +83,7 @@ def test_gaps_between_days(spark: SparkSession) -> None:
         for n, number in enumerate(all_)
     ]  # fmt: skip
     features = small_features(windowed=[windowed("gap", "intervals", ["lifetime"])], derived=[])
-    days_frame = user_days(events_frame(spark, events, "UTC"), features)
+    days_frame = user_days(EventFrames.of(events_frame(spark, events, "UTC")), features)
     built = profiles_contract(features).select(build_profile(days_frame, None, features, AS_OF, "UTC"))
     found = built.select("user_id", "gap_mean", "gap_std", "gap_min", "gap_max")
     wanted = [("ann", 3.5, 1.5, 2.0, 5.0), ("bob", None, None, None, None), ("cid", 3.0, 0.0, 3.0, 3.0)]
@@ -106,7 +106,7 @@ def test_distinct_is_exact_up_to_the_cap_and_a_sketch_above(spark: SparkSession)
     features = small_features(
         windowed=[windowed("items", "distinct", ["lifetime"], value="item_id", cap=256)], derived=[]
     )
-    days_frame = user_days(events, features).localCheckpoint()
+    days_frame = user_days(EventFrames.of(events), features).localCheckpoint()
     found = {}
     for name, state in {
         "merged": merged_state(days_frame, features, AS_OF, "UTC"),
@@ -138,7 +138,7 @@ def test_items_as_they_were_that_day(spark: SparkSession) -> None:
         for n, item in [(3, "i"), (4, "i"), (5, "i"), (6, "x")]
     ]
     described = with_items(events_frame(spark, events, "UTC"), dated, [date(2026, 3, 3), date(2026, 3, 6)])
-    profile = build_profile(user_days(described, features), None, features, AS_OF, "UTC").collect()
+    profile = build_profile(user_days(EventFrames.of(described), features), None, features, AS_OF, "UTC").collect()
     assert [row["seen_30d_by_item_brand"] for row in profile] == [{"old": 2, "new": 1}]
 
 

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from intent_spark.config.features import SequenceSettings
 from intent_spark.profiles.contract import kept_in_days, user_days_contract
+from intent_spark.profiles.items import EventFrames
 from intent_spark.profiles.partials import all_partials
 from intent_spark.profiles.sequence import kept_types, newest_of_events
 from intent_spark.profiles.user_days import user_days
@@ -43,7 +44,7 @@ def test_partials_of_ten_events(spark: SparkSession) -> None:
         ],
         derived=[],
     )
-    days = user_days_contract(features).select(user_days(events_frame(spark, TEN, "UTC"), features))
+    days = user_days_contract(features).select(user_days(EventFrames.of(events_frame(spark, TEN, "UTC")), features))
     found = days.withColumn("since_time", F.unix_micros("since_time")).drop(*kept_types(features.sequence), "events")
     noon = 1772323200_000_000  # 2026-03-01 00:00 UTC
     hour = 3_600_000_000
@@ -96,7 +97,7 @@ def test_keyed_and_listed_partials(spark: SparkSession) -> None:
         ],
         derived=[],
     )
-    days = user_days(events_frame(spark, TEN, "UTC"), features)
+    days = user_days(EventFrames.of(events_frame(spark, TEN, "UTC")), features)
     told = days.selectExpr(
         "user_id", "day(event_date) as day", "to_json(top) as top", "to_json(net_by_item_id) as net", "size(kinds) as kinds",
         "last_item.value as last",
