@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from intent_spark.config.features import UserFeature
-from intent_spark.profiles.items import ROWS, with_items, without_known_item
+from intent_spark.profiles.items import ITEM_COLUMNS, ROWS, EventFrames, no_items, with_items, without_known_item
 from intent_spark.profiles.profile import with_user_features
 from tests.profiles.frames import at, events_frame, small_features
 from tests.profiles.naive_oracle import Event
@@ -56,6 +57,15 @@ def test_an_item_that_is_not_known_on_the_day(spark: SparkSession) -> None:
     }
     assert found == {"3": (None, 5, "t"), "4": ("unknown", 0, None), "5": (None, None, None)}
     assert [row["event_id"] for row in without_known_item(frame, items).collect()] == ["4"]
+
+
+def test_only_what_reads_an_item_looks_for_it(spark: SparkSession) -> None:
+    bare = events_frame(spark, [Event("u", "e", "view", at("2026-03-03"))], "UTC")
+    frames = EventFrames(with_items(bare, no_items(spark), [date(2026, 3, 3)]), bare)
+    assert frames.reading(["price * quantity", "item_id = 'item_brand'"]) is bare
+    assert frames.reading(["price", "if(ITEM_BRAND is null, 1, 0)"]) is frames.described
+    assert set(frames.where(F.col("price") > 0).described.columns).issuperset(ITEM_COLUMNS)
+    assert not ITEM_COLUMNS & set(frames.where(F.col("price") > 0).bare.columns)
 
 
 @pytest.mark.parametrize(("role", "default"), [("numeric", "none"), ("categorical", 3)])
