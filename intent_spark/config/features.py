@@ -39,6 +39,7 @@ def _known_type(value: str) -> str:
 
 EventType = Annotated[str, AfterValidator(_known_type)]
 ItemColumn = Literal["item_brand", "item_title", "item_list_price", "item_category", "item_price_level"]
+# The largest value that each of the numbers among them can have.
 NUMBERS_OF_ITEMS = {"item_list_price": 2**63 - 1, "item_price_level": 2**31 - 1}
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 

@@ -84,7 +84,7 @@ def with_items(
     """
     held = held_within(items, days)
     joined = events.join(_known(held), on=_on_its_day(), how="left")
-    joined = _with_level(joined, held, max(days)) if LEVEL in read else joined
+    joined = _with_level(joined, held, max(days, default=_NEVER)) if LEVEL in read else joined
     is_unknown = F.col("item_id").isNotNull() & F.col("known_item").isNull()
     given: dict[str, Column] = {
         name: F.when(is_unknown, F.lit(value)).otherwise(F.col(name))
@@ -106,7 +106,7 @@ def no_items(spark: SparkSession) -> DataFrame:
 
 def held_within(items: DataFrame, days: Collection[date]) -> DataFrame:
     """The items as far as events of some days need them: what held before the first day begins on it."""
-    first, last = min(days), max(days)
+    first, last = min(days, default=_NEVER), max(days, default=_NEVER)
     held = (F.col("valid_from") <= F.lit(last)) & (F.coalesce("valid_to", F.lit(_NEVER)) > F.lit(first))
     return items.where(held).withColumn("valid_from", F.greatest("valid_from", F.lit(first)))
 

@@ -57,6 +57,9 @@ def test_an_item_that_is_not_known_on_the_day(spark: SparkSession) -> None:
     }
     assert found == {"3": (None, 5, "t"), "4": ("unknown", 0, None), "5": (None, None, None)}
     assert [row["event_id"] for row in without_known_item(frame, items).collect()] == ["4"]
+    # A warehouse whose first batch has not come in yet has no days: nothing is known, and nothing fails.
+    nothing = with_items(frame, items, []).select("item_list_price", "item_price_level").collect()
+    assert [tuple(row) for row in nothing] == [(None, None)] * 3
 
 
 def test_only_what_reads_an_item_looks_for_it(spark: SparkSession) -> None:
