@@ -27,14 +27,27 @@ def session(folder: str, partitions: int) -> SparkSession:
 
 
 def timed(spark: SparkSession, way: str, work: Callable[[], object]) -> Row:
-    """Do the work once: ``way``, ``seconds`` of the wall clock, ``peak GB`` of Java and Python; told on stderr too."""
+    """Do the work once, and tell of it, on stderr too.
+
+    Gives ``way``, ``seconds`` of the wall clock, ``peak GB`` of Java and Python, ``shuffled MB`` that exchanges wrote.
+    """
     forget_peak(spark)
-    started = time.perf_counter()
+    before, started = shuffled_bytes(spark), time.perf_counter()
     work()
-    seconds = time.perf_counter() - started
+    seconds, shuffled = time.perf_counter() - started, shuffled_bytes(spark) - before
     row: Row = {"way": way, "seconds": round(seconds, 2), "peak GB": round(peak_gigabytes(spark), 1)}
-    print(f"{way}: {row['seconds']} s, {row['peak GB']} GB", file=sys.stderr, flush=True)  # noqa: T201
+    row["shuffled MB"] = round(shuffled / 1e6)
+    print(", ".join(f"{name}: {value}" for name, value in row.items()), file=sys.stderr, flush=True)  # noqa: T201
     return row
+
+
+def shuffled_bytes(spark: SparkSession) -> int:
+    """What the exchanges of all stages so far have written."""
+    context = spark.sparkContext._jsc.sc()
+    # What tasks did is told to those who listen, and heard a little later.
+    context.listenerBus().waitUntilEmpty()
+    executors = context.statusStore().executorList(False)
+    return sum(int(executors.apply(place).totalShuffleWrite()) for place in range(executors.size()))
 
 
 def with_ratios(rows: list[Row], others: dict[str, Row]) -> list[Row]:

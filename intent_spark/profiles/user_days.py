@@ -30,11 +30,12 @@ def user_days(events: EventFrames, features: FeaturesConfig) -> DataFrame:
 def days_of(events: EventFrames, partials: Sequence[Partial], sequence: SequenceSettings | None) -> DataFrame:
     """Some partials of each user and day, and the day's last events where there is a sequence.
 
-    Each family of partials moves only the columns that it reads: fewer bytes than all of them moved once.
+    Each family of partials moves only the columns that it reads, and moves events before it folds them: a row of
+    partials is far wider than the event or two that it is often made of.
     """
 
     def rows(some: Sequence[Partial]) -> DataFrame:
-        return events.reading(texts_of_partials(some))
+        return events.reading(texts_of_partials(some)).repartition(*DAY)
 
     plain = [p for p in partials if p.within_day in FOLDS and not p.type.startswith("struct")]
     listed = [p for p in partials if p.within_day == "distinct" or p.type.startswith("struct")]
@@ -49,7 +50,7 @@ def days_of(events: EventFrames, partials: Sequence[Partial], sequence: Sequence
 
 def last_events(events: EventFrames, sequence: SequenceSettings, *keys: str) -> DataFrame:
     """The last events by the keys."""
-    return newest_of_events(events.reading(texts_of_sequence(sequence)), sequence, *keys)
+    return newest_of_events(events.reading(texts_of_sequence(sequence)).repartition(*keys), sequence, *keys)
 
 
 def _plain(partial: Partial) -> Column:

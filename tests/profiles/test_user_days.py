@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date
 from typing import Any
 
 import pytest
 from chispa import assert_df_equality
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from intent_spark.config.features import SequenceSettings
+from intent_spark.config.loading import load_settings
 from intent_spark.profiles.contract import kept_in_days, user_days_contract
-from intent_spark.profiles.items import EventFrames
+from intent_spark.profiles.fold import StoredDays
+from intent_spark.profiles.items import LEVEL, EventFrames
 from intent_spark.profiles.partials import all_partials
 from intent_spark.profiles.sequence import kept_types, newest_of_events
+from intent_spark.profiles.slots import Slots
+from intent_spark.profiles.state import build_state, find_way
 from intent_spark.profiles.user_days import user_days
 from tests.profiles.frames import at, column, derived, events_frame, last_events, small_features, windowed
 from tests.profiles.naive_oracle import Event
@@ -112,6 +118,28 @@ def test_keyed_and_listed_partials(spark: SparkSession) -> None:
     wanted = spark.createDataFrame(rows, "user_id string, day int, top string, net string, kinds int, last string")
     found = told.withColumn("top", F.nullif("top", F.lit("{}")))
     assert_df_equality(found, wanted, ignore_row_order=True, ignore_nullable=True, ignore_metadata=True)
+
+
+def test_events_and_days_move_before_they_are_folded(spark: SparkSession) -> None:
+    """A folded row is wide: none of them is moved, neither to its day, nor to its user, nor to where it is joined."""
+    features = load_settings().features
+    days = user_days(EventFrames.of(events_frame(spark, TEN, "UTC").withColumn(LEVEL, F.lit(0))), features)
+    state = build_state(StoredDays(days), features, find_way(Slots(features), date(2026, 3, 3), None), "UTC")
+    families = 4  # plain, listed, keyed, last events
+    assert exchanges(days) == [f"hashpartitioning({key})" for key in ["user_id, event_date"] * families]
+    # Each family of slots makes its days anew here, for nothing is stored between.
+    assert set(exchanges(state)) == {"hashpartitioning(user_id, event_date)", "hashpartitioning(user_id)"}
+    assert exchanges(state).count("hashpartitioning(user_id)") == families
+
+
+def exchanges(frame: DataFrame) -> list[str]:
+    """The exchanges of a plan, and by which columns; those that Spark had to add by itself are told as such."""
+    plan = frame._jdf.queryExecution().executedPlan().toString()
+    found = re.findall(r"Exchange hashpartitioning\((.+), \d+\), (\w+)", plan)
+    return [
+        f"hashpartitioning({re.sub(r'#[0-9L]+', '', keys)})" + ("" if why == "REPARTITION_BY_COL" else f" for {why}")
+        for keys, why in found
+    ]
 
 
 def test_one_definition_is_kept_once() -> None:
