@@ -95,12 +95,8 @@ class _Bench:
         tile = self._timed("intent_spark, tile of one day", self._tile, snapshot=False)
         roll = self._timed("intent_spark, roll of one day", self._roll)
         self._compare()
-        both = {
-            "way": "intent_spark, one more day",
-            "seconds": tile["seconds"] + roll["seconds"],
-            "peak GB": "",
-            "shuffled MB": "",
-        }  # type: ignore[operator]
+        seconds = sum(float(str(row["seconds"])) for row in (tile, roll))
+        both: Row = {"way": "intent_spark, one more day", "seconds": seconds, "peak GB": "", "shuffled MB": ""}
         rows = [spark_sql, direct, duckdb, tile, roll, both]
         return with_ratios(rows, {"Spark SQL": spark_sql, "direct": direct, "DuckDB": duckdb})
 
