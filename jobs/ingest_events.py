@@ -1,7 +1,7 @@
 """Raw files into events, quarantine and ledger."""
 
 from intent_spark.events.job import IngestEvents
-from intent_spark.pipeline.cli import main
+from intent_spark.pipeline.cli import program
 
 if __name__ == "__main__":
-    main(IngestEvents())
+    program(IngestEvents())

@@ -1,7 +1,7 @@
 """A snapshot of items into the items dimension."""
 
 from intent_spark.dimensions.job import IngestItems
-from intent_spark.pipeline.cli import main
+from intent_spark.pipeline.cli import program
 
 if __name__ == "__main__":
-    main(IngestItems())
+    program(IngestItems())

@@ -1,7 +1,7 @@
 """The waiting model made live, or the way back."""
 
-from intent_spark.pipeline.cli import main
+from intent_spark.pipeline.cli import program
 from intent_spark.training.promotion import PromoteModel
 
 if __name__ == "__main__":
-    main(PromoteModel())
+    program(PromoteModel())

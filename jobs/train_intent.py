@@ -1,7 +1,7 @@
 """A training set into a registered intent model."""
 
-from intent_spark.pipeline.cli import main
+from intent_spark.pipeline.cli import program
 from intent_spark.training.job import TrainIntent
 
 if __name__ == "__main__":
-    main(TrainIntent())
+    program(TrainIntent())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import traceback
@@ -19,8 +20,24 @@ from intent_spark.lakehouse.session import spark_session
 from intent_spark.pipeline.options import build_parser
 
 
+def program(job: Job) -> NoReturn:
+    """Run a job as all that this process is for: the process ends with the job's exit code.
+
+    Python's own exit handlers are run, libraries are not unloaded: now and then a thread of Arrow's that has just read
+    a file aborts the process then, and a job that is done seems to have failed (apache/arrow, issue 34314).
+    """
+    try:
+        main(job)
+    except SystemExit as left:
+        code = left.code
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else EXIT_DONE if code is None else EXIT_FAILED)
+
+
 def main(job: Job, arguments: list[str] | None = None) -> NoReturn:
-    """Run a job and leave the process with its exit code."""
+    """Run a job and leave by SystemExit with its exit code."""
     configure_logging()
     try:
         code = _run(job, arguments)
@@ -69,6 +86,4 @@ def _first_line(error: BaseException) -> str:
 
 def _leave(code: int) -> NoReturn:
     LOGGER.debug("exit=%d", code)
-    sys.stdout.flush()
-    sys.stderr.flush()
     sys.exit(code)

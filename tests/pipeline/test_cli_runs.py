@@ -183,3 +183,28 @@ def test_status_of_an_empty_warehouse(context: JobContext) -> None:
     with pytest.raises(UsageError, match=r"warehouse .* has no table 'job_runs'; run a job first\."):
         execute(job, context, build_parser(job).parse_args([]))
     assert not Path(context.lakehouse.root).exists()
+
+
+ABORTING = """
+import atexit, ctypes, sys
+from intent_spark.config.errors import UsageError
+from intent_spark.pipeline import cli
+atexit.register(print, "Python's handlers ran")
+libc = ctypes.CDLL(None)
+libc.on_exit(ctypes.cast(libc.abort, ctypes.c_void_p), None)
+class Job:
+    name = "a_job"
+def run(job, arguments):
+    if sys.argv[1] == "wrong":
+        raise UsageError("no such thing.")
+    return 0
+cli._run = run
+cli.program(Job())
+"""
+
+
+@pytest.mark.parametrize(("way", "code"), [("done", 0), ("wrong", 2)])
+def test_a_library_that_aborts_when_it_is_unloaded_changes_no_exit_code(way: str, code: int) -> None:
+    done = subprocess.run([sys.executable, "-c", ABORTING, way], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (code, "Python's handlers ran\n"), done.stderr
+    assert done.stderr == ("" if way == "done" else "a_job: no such thing.\n")
