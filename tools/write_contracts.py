@@ -20,8 +20,8 @@ HEADER = """# Data contracts
 
 Written from the contracts in the code by `make contracts`; the columns of `user_days` and `profiles` follow
 `conf/features.yaml`. `examples` holds the columns of `profiles` and `label` (1 where the user bought within the
-horizon), `churned` (1 where the user had no event at all within it), `split` (train, refit, validation or test) and
-`weight`.
+horizon), `spent` (what these purchases came to), `churned` (1 where the user had no event at all), `split` (train,
+refit, validation or test) and `weight`.
 
 """
 

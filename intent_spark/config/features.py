@@ -28,7 +28,7 @@ LITERAL = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
 # The times of a sequence's events, which days and states keep beside its columns.
 SEQUENCE_TIME = "last_event_time"
 # What a profile or a training example holds besides features.
-RESERVED = ("as_of", "user_id", "definition_hash", "label", "split", "weight")
+RESERVED = ("as_of", "user_id", "definition_hash", "label", "churned", "spent", "split", "weight")
 
 
 def _known_type(value: str) -> str:

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 
+from intent_spark.config.heads import HEADS, Head
 from intent_spark.config.strict import Strict
 
 # From the simplest to the most involved; the network under its encoder's name stands before the blend.
@@ -90,7 +91,10 @@ class ModelConfig(Strict):
     focal_gamma: float = Field(0.0, ge=0, description="how far the training loss turns to hard examples")
 
     churn_weight: float = Field(
-        0.0, ge=0, description="of the loss of a second head, for no event within the horizon; 0: no such head"
+        0.0, ge=0, description="of the loss of a head for no event within the horizon; 0: no such head"
+    )
+    spend_weight: float = Field(
+        0.0, ge=0, description="of the loss of a head for what a buyer spends within the horizon; 0: no such head"
     )
 
     candidates: Literal["all"] | list[str] = Field(
@@ -130,6 +134,12 @@ class ModelConfig(Strict):
                 except ValidationError as error:
                     raise ValueError(f"search: '{key}' cannot be {value}: {error.errors()[0]['msg']}") from error
         return self
+
+    @property
+    def head_weights(self) -> dict[Head, float]:
+        """The heads that the network has beside that of purchases, in their order, with the weights of their losses."""
+        weights = {head: float(getattr(self, f"{head.name}_weight")) for head in HEADS}
+        return {head: weight for head, weight in weights.items() if weight > 0}
 
     @field_validator("candidates")
     @classmethod

@@ -16,7 +16,7 @@ from intent_spark.config.log import step
 from intent_spark.examples.splits import default_splits, split_dates
 from intent_spark.lakehouse.job import MISSING, STALE, THERE, Job, JobContext, Plan, PlanItem, iso_day, positive
 from intent_spark.lakehouse.job_runs import Outcome
-from intent_spark.lakehouse.labels import CHURNED, content_digest, labelled_snapshots
+from intent_spark.lakehouse.labels import OUTCOMES, content_digest, labelled_snapshots
 from intent_spark.lakehouse.lakehouse import Build
 from intent_spark.lakehouse.shop import data_range, recorded_shop, touched_days, touched_within
 
@@ -61,7 +61,7 @@ class BuildExamples(Job):
             "definition": _definition(context, splits),
             "profiles": profiles,
             "label_event_types": context.settings.examples.label_event_types,
-            "outcomes": ["label", CHURNED],
+            "outcomes": [*OUTCOMES],
         }
         request |= {"labels": _label_versions(context, splits, horizon)}
         state = _state(context, request)

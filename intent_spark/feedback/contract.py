@@ -21,6 +21,8 @@ OUTCOMES = TableContract(
         Column("label", "int", "1 where the user bought within the horizon"),
         Column("churn", "double", "the score for no event within the horizon"),
         Column("churned", "int", "1 where the user had no event within the horizon"),
+        Column("spend", "double", "what the user was expected to spend within the horizon", "minor units"),
+        Column("spent", "bigint", "what the user's purchases within the horizon came to", "minor units"),
         Column(
             "segments",
             "array<string>",
@@ -65,6 +67,8 @@ EVALUATIONS = TableContract(
             "double",
             "mean distance of the predicted from the observed rate over deciles",
         ),
+        Column("expected_spend", "double", "sum of the scores' spend; told beside the champion alone", "minor units"),
+        Column("spent", "bigint", "what these users' purchases came to; told beside the champion alone", "minor units"),
         Column("retrain", "boolean", "whether the evaluation asks for a new model"),
         Column("reasons", "array<string>", "why"),
     ),

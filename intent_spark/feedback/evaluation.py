@@ -8,10 +8,11 @@ from functools import cached_property
 
 from pyspark.sql import DataFrame
 
+from intent_spark.config.heads import CHURN, SPEND
 from intent_spark.config.settings import EvaluationSettings
 from intent_spark.feedback.decision import Decision, decide
 from intent_spark.feedback.outcomes import ALL, count_scores
-from intent_spark.lakehouse.labels import CHURNED
+from intent_spark.feedback.spend import Spend, count_spend
 from intent_spark.models.directory import CALIBRATED, TrainedModel
 from intent_spark.models.intervals import Interval, histogram_intervals
 from intent_spark.models.metrics import Metrics, ScoreHistogram, summary
@@ -19,7 +20,6 @@ from intent_spark.models.metrics import Metrics, ScoreHistogram, summary
 UNCALIBRATED = "champion, uncalibrated"
 LOGISTIC = "logistic"
 CEILING, HIDDEN = "ceiling: events so far", "ceiling: hidden state"
-CHURN = "churn"
 SEED = 1
 
 
@@ -37,13 +37,15 @@ class Figures:
 class Evaluation:
     """Histograms by candidate, the champion's first, and segment; and the decision they lead to.
 
-    ``churn`` are those, by segment, of the probability of no event; empty where none was scored.
+    ``churn`` are those, by segment, of the probability of no event; ``spend`` is what was spent beside what was
+    expected. Each is empty where no network tells it.
     """
 
     histograms: dict[str, dict[str, ScoreHistogram]]
     champion: str
     decision: Decision
     churn: dict[str, ScoreHistogram] = field(default_factory=dict)
+    spend: dict[str, Spend] = field(default_factory=dict)
 
     @cached_property
     def figures(self) -> list[Figures]:
@@ -51,7 +53,7 @@ class Evaluation:
         return list(self._figures())
 
     def _figures(self) -> Iterator[Figures]:
-        for name, parts in (*self.histograms.items(), (CHURN, self.churn)):
+        for name, parts in (*self.histograms.items(), (CHURN.name, self.churn)):
             for part, histogram in parts.items():
                 if histogram.total_positives > 0 and histogram.total_negatives > 0:
                     yield Figures(name, part, summary(histogram), histogram_intervals(histogram, SEED))
@@ -77,5 +79,6 @@ def evaluate(
     live = summary(histograms[model.champion][ALL])
     logistic = summary(histograms[LOGISTIC][ALL]) if LOGISTIC in histograms else None
     decision = decide(live, logistic, model.best.metrics[CALIBRATED]["auc"], limits)
-    churn = count_scores(outcomes, CHURN, CHURNED) if model.churn else {}
-    return Evaluation(histograms, model.champion, decision, churn)
+    churn = count_scores(outcomes, CHURN.name, CHURN.label) if CHURN.name in model.heads else {}
+    spend = count_spend(outcomes) if SPEND.name in model.heads else {}
+    return Evaluation(histograms, model.champion, decision, churn, spend)

@@ -11,9 +11,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from intent_spark.config.errors import ContractError, UsageError
+from intent_spark.config.heads import CHURN, HEADS
 from intent_spark.config.log import step
 from intent_spark.feedback.contract import EVALUATIONS, OUTCOMES
-from intent_spark.feedback.evaluation import CHURN, Evaluation, evaluate
+from intent_spark.feedback.evaluation import Evaluation, evaluate
 from intent_spark.feedback.outcomes import ALL, check_both_outcomes, common_categories, segments
 from intent_spark.feedback.page import page
 from intent_spark.lakehouse.files import list_files
@@ -110,6 +111,8 @@ def _outcomes(context: JobContext, as_of: date, planned: dict[str, Any], inputs:
     lakehouse = context.lakehouse
     at_date = F.col("as_of") == F.lit(as_of)
     scores = lakehouse.read("scores", inputs["scores"]).where(at_date)
+    # What was scored before there was such a head.
+    scores = scores.withColumns({h.name: F.lit(None).cast("double") for h in HEADS if h.name not in scores.columns})
     profiles = lakehouse.read("profiles", inputs["profiles"]).where(at_date)
     known = segments(profiles.columns, common_categories(profiles))
     grouped = profiles.select("user_id", known.alias("segments"))
@@ -133,16 +136,19 @@ def _record(context: JobContext, result: Evaluation, as_of: date, model_version:
     for told in result.figures:
         m, found = told.metrics, [told.intervals[name] for name in INTERVALS]
         ends = [end for one in found for end in (one.low, one.high)]
+        spend = result.spend.get(told.segment) if told.candidate == result.champion else None
         rows.append(
             (as_of, told.candidate, told.candidate == result.champion, told.segment, model_version, int(m.users),
              int(m.positives), m.auc, m.pr_auc, m.log_loss, *ends, m.brier, m.calibration_error,
-             result.decision.retrain, result.decision.reasons)
+             spend and spend.expected, spend and spend.spent, result.decision.retrain, result.decision.reasons)
         )  # fmt: skip
     context.lakehouse.replace_rows(map(EVALUATIONS.named, rows), EVALUATIONS, "as_of", as_of, build)
 
 
 def _told(result: Evaluation, report: Path) -> str:
     decision = "; ".join(result.decision.reasons) or "the model holds"
-    churn = next((one for one in result.figures if (one.candidate, one.segment) == (CHURN, ALL)), None)
+    churn = next((one for one in result.figures if (one.candidate, one.segment) == (CHURN.name, ALL)), None)
     told = f"; churn AUC {churn.metrics.auc:.4f}" if churn else ""
+    if (spend := result.spend.get(ALL)) and spend.ratio is not None:
+        told += f"; expected spend {spend.ratio:.3f} of what was spent, its top tenth has {spend.top_share:.0%} of it"
     return f"retrain: {'yes' if result.decision.retrain else 'no'} ({decision}){told}; report: {report}"

@@ -62,14 +62,18 @@ def count_scores(outcomes: DataFrame, score: str, label: str = "label") -> dict[
     # Never 0 or 1: rounding must not make a small probability an impossible one.
     rounded = F.round(F.col(score) * STEPS).cast("int")
     bucket = F.greatest(F.lit(1), F.least(F.lit(STEPS - 1), rounded)).alias("bucket")
-    each = known.select(
-        bucket, F.col(label).alias("label"), F.explode(F.concat(F.array(F.lit(ALL)), "segments")).alias("segment")
-    )
+    each = each_segment(known, bucket, F.col(label).alias("label"))
     positives = F.sum(F.col("label").cast("bigint")).alias("positives")
     groups: dict[str, list[Row]] = {}
     for row in each.groupBy("segment", "bucket").agg(positives, F.count("*").alias("users")).collect():
         groups.setdefault(row["segment"], []).append(row)
     return {name: _histogram(groups[name]) for name in sorted(groups, key=lambda name: (name != ALL, name))}
+
+
+def each_segment(outcomes: DataFrame, *columns: Column) -> DataFrame:
+    """Columns of each outcome once for each ``segment`` that its user is in, ``all`` among them."""
+    segments_of = F.explode(F.concat(F.array(F.lit(ALL)), "segments")).alias("segment")
+    return outcomes.select(*columns, segments_of)
 
 
 def _histogram(rows: list[Row]) -> ScoreHistogram:

@@ -59,6 +59,7 @@ def page(
         intervals=_intervals(result),
         study=model.study,
         segments=_segments(result),
+        spend=_spend(result),
         quality=quality(lakehouse),
         before_calibration=histograms.get(UNCALIBRATED),
     )
@@ -97,6 +98,19 @@ def _segments(result: Evaluation) -> list[dict[str, Any]]:
         for told in result.figures
         if told.candidate == result.champion
     ]  # fmt: skip
+
+
+def _spend(result: Evaluation) -> list[dict[str, Any]]:
+    return [
+        {"segment": name, "users": one.users, "expected": round(one.expected), "spent": one.spent,
+         "expected / spent": one.ratio and f"{one.ratio:.2f}",
+         "top tenth's part": _percent(one.top_share), "by intent": _percent(one.top_by_intent)}
+        for name, one in result.spend.items()
+    ]  # fmt: skip
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{share:.0%}"
 
 
 def _intervals(result: Evaluation) -> list[dict[str, Any]]:

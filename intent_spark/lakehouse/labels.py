@@ -11,31 +11,39 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import MapType, StructField
 
-# No event of any type within the horizon.
-CHURNED = "churned"
+from intent_spark.config.heads import CHURN, SPEND
+
+LABEL = "label"
+# All that an example tells of what happened afterwards.
+OUTCOMES = (LABEL, CHURN.label, SPEND.label)
 
 
 def label(
     profiles: DataFrame, events: DataFrame, as_of: date, horizon_days: int, event_types: Iterable[str]
 ) -> DataFrame:
-    """Add ``label``, 1 where the user has such an event in [as_of, as_of + horizon), and ``churned``, 1 where none.
+    """Add ``label``, ``churned`` and ``spent``, of the events in [as_of, as_of + horizon).
+
+    ``label`` is 1 where the user has an event of these types, ``spent`` is their price times quantity in minor units,
+    ``churned`` is 1 where the user has no event of any type.
 
     Args:
         profiles: one row a user, all of them kept.
-        events: rows with user_id, event_date and event_type.
+        events: rows with user_id, event_date, event_type, price and quantity.
     """
     end = as_of + timedelta(days=horizon_days)
     inside = (F.col("event_date") >= F.lit(as_of)) & (F.col("event_date") < F.lit(end))
-    wanted = F.col("event_type").isin(*event_types).cast("int")
-    seen = events.where(inside).groupBy("user_id").agg(F.max(wanted).alias("label"), F.lit(0).alias(CHURNED))
-    flagged = profiles.join(seen, on="user_id", how="left")
-    return flagged.withColumns({"label": F.coalesce("label", F.lit(0)), CHURNED: F.coalesce(CHURNED, F.lit(1))})
+    wanted = F.col("event_type").isin(*event_types)
+    spent = F.sum(F.when(wanted, F.col("price") * F.col("quantity")))
+    told = F.max(wanted.cast("int")).alias(LABEL), F.lit(0).alias(CHURN.label), spent.alias(SPEND.label)
+    flagged = profiles.join(events.where(inside).groupBy("user_id").agg(*told), on="user_id", how="left")
+    unseen = {LABEL: F.lit(0), CHURN.label: F.lit(1), SPEND.label: F.lit(0).cast("bigint")}
+    return flagged.withColumns({name: F.coalesce(name, value) for name, value in unseen.items()})
 
 
 def labelled_snapshots(
     profiles: DataFrame, events: DataFrame, splits: Mapping[date, str], horizon_days: int, event_types: Iterable[str]
 ) -> DataFrame:
-    """The profiles of several dates with ``label``, ``churned``, ``split`` and ``weight``: a training set."""
+    """The profiles of several dates with their :data:`OUTCOMES`, ``split`` and ``weight``: a training set."""
     types = list(event_types)
     parts = [
         label(profiles.where(F.col("as_of") == F.lit(day)), events, day, horizon_days, types)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -68,6 +68,27 @@ class Isotonic:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Smearing:
+    """A predicted logarithm, held to what is usual, and a constant: Duan, Smearing Estimate, JASA 1983.
+
+    The exponential of a mean logarithm is less than the mean; ``shift`` makes up for it. ``lowest`` and ``highest``
+    keep one odd user's prediction from being larger than all others' together.
+    """
+
+    shift: float
+    lowest: float
+    highest: float
+
+    def logits(self, logits: FloatArray) -> FloatArray:
+        """Logarithms of amounts float64 [n] of predicted ones [n]."""
+        return np.asarray(np.clip(logits, self.lowest, self.highest) + self.shift)
+
+    def to_tree(self) -> dict[str, Any]:
+        """The fitted numbers, JSON-able."""
+        return asdict(self)
+
+
 IDENTITY = PlattScaling(1.0, 0.0)
 Fit = Callable[[FloatArray, FloatArray, FloatArray, SumOverRanks], Calibration]
 
@@ -109,6 +130,22 @@ def fit_isotonic(
     return Isotonic(tuple((score / weight).tolist()), tuple(observed.tolist()))
 
 
+def fit_smearing(
+    logits: FloatArray, targets: FloatArray, weights: FloatArray, sum_over_ranks: SumOverRanks = one_rank
+) -> Smearing:
+    """Fit on all ranks' rows, so that predicted amounts add up to those whose logarithms are ``targets`` [n].
+
+    Usual is what lies within four standard deviations of the mean logarithm.
+    """
+    weight, first, second = sum_over_ranks(np.array([weights.sum(), weights @ targets, weights @ targets**2]))
+    mean = first / weight
+    reach = 4.0 * np.sqrt(max(second / weight - mean**2, 0.0))
+    unshifted = Smearing(0.0, float(mean - reach), float(mean + reach))
+    amounts = np.exp(targets), np.exp(unshifted.logits(logits))
+    spent, predicted = sum_over_ranks(np.array([weights @ amount for amount in amounts]))
+    return replace(unshifted, shift=float(np.log(spent / predicted)))
+
+
 FITS: dict[str, Fit] = {"platt": fit_platt, "temperature": fit_temperature, "isotonic": fit_isotonic}
 
 
@@ -116,4 +153,6 @@ def calibration_from(tree: dict[str, Any]) -> Calibration:
     """The calibration that :meth:`Calibration.to_tree` wrote."""
     if "slope" in tree:
         return PlattScaling(**tree)
+    if "shift" in tree:
+        return Smearing(**tree)
     return Isotonic(tuple(tree["predicted"]), tuple(tree["observed"]))

@@ -10,8 +10,8 @@
 ``<candidate>/calibration.json``  the map of its log odds, fitted on validation
 ``<candidate>/metrics.json``      its validation metrics
 ``<candidate>/history.json``      losses and rows per second of each epoch, of a network
-``churn.json``        which network's second head tells churn, and the map of its log odds
-``churn_metrics.json``  its validation metrics
+``<head>.json``       which network tells a further head (churn, spend), and the map of its logits
+``<head>_metrics.json``  its validation metrics
 ``checksums.json``    SHA-256 of each file above, and the model version
 ====================  =======================================================================
 
@@ -36,6 +36,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from intent_spark.config.errors import ContractError
+from intent_spark.config.heads import HEADS
 from intent_spark.config.log import LOGGER
 from intent_spark.config.model import ModelConfig
 from intent_spark.models.calibration import Calibration, calibration_from
@@ -44,11 +45,10 @@ from intent_spark.models.schema import FeatureSchema
 CHECKSUMS, CANDIDATES = "checksums.json", "candidates.json"
 SCHEMA, CONFIG, MANIFEST = "schema.json", "model.json", "manifest.json"
 CALIBRATION, METRICS, HISTORY, STUDY = "calibration.json", "metrics.json", "history.json", "study.json"
-CHURN, CHURN_METRICS = "churn.json", "churn_metrics.json"
 # A candidate's metrics by stage; the log loss of the last chose the champion.
 CALIBRATED, UNCALIBRATED, CROSS_FITTED = "calibrated", "uncalibrated", "cross_fitted"
 # They tell how good a score is and how long it took to get there, and decide none.
-REPORT_FILES = (METRICS, HISTORY, STUDY, CHURN_METRICS)
+REPORT_FILES = (METRICS, HISTORY, STUDY, *(f"{head.name}_{METRICS}" for head in HEADS))
 VERSION_DIGITS = 12
 
 Files = dict[str, bytes]
@@ -66,8 +66,8 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class ChurnHead:
-    """The network whose second head foretells who will not come back; its calibration and validation metrics."""
+class FurtherHead:
+    """The network whose head it is that foretells something beside purchases; its calibration, validation metrics."""
 
     candidate: str
     calibration: Calibration
@@ -78,7 +78,7 @@ class ChurnHead:
         return {"candidate": self.candidate, "calibration": self.calibration.to_tree(), "metrics": self.metrics}
 
     @classmethod
-    def from_tree(cls, tree: Mapping[str, Any]) -> ChurnHead:
+    def from_tree(cls, tree: Mapping[str, Any]) -> FurtherHead:
         """What :meth:`to_tree` gave."""
         return cls(tree["candidate"], calibration_from(tree["calibration"]), dict(tree["metrics"]))
 
@@ -87,7 +87,7 @@ class ChurnHead:
 class TrainedModel:
     """A model as it lies in its directory; the champion is one of the candidates.
 
-    ``manifest`` and ``study``, the trials of its tuning, are JSON-able. ``churn`` is there where a network tells it.
+    ``manifest`` and ``study``, the trials of its tuning, are JSON-able. ``heads`` are those that a network tells.
     """
 
     schema: FeatureSchema
@@ -96,7 +96,7 @@ class TrainedModel:
     champion: str
     manifest: dict[str, Any]
     study: list[dict[str, Any]] = field(default_factory=list)
-    churn: ChurnHead | None = None
+    heads: dict[str, FurtherHead] = field(default_factory=dict)
 
     @property
     def best(self) -> Candidate:
@@ -161,7 +161,7 @@ def load_model(model_dir: Path) -> TrainedModel:
         champion=listed["champion"],
         manifest=load_manifest(model_dir),
         study=_read_json(model_dir / STUDY) if STUDY in names else [],
-        churn=_churn(model_dir) if CHURN in names else None,
+        heads={head.name: _head(model_dir, head.name) for head in HEADS if f"{head.name}.json" in names},
     )
 
 
@@ -193,8 +193,9 @@ def _candidate(model_dir: Path, name: str, listed: list[str]) -> Candidate:
     )
 
 
-def _churn(model_dir: Path) -> ChurnHead:
-    return ChurnHead.from_tree(_read_json(model_dir / CHURN) | {"metrics": _read_json(model_dir / CHURN_METRICS)})
+def _head(model_dir: Path, name: str) -> FurtherHead:
+    metrics = _read_json(model_dir / f"{name}_{METRICS}")
+    return FurtherHead.from_tree(_read_json(model_dir / f"{name}.json") | {"metrics": metrics})
 
 
 def _config(model_dir: Path) -> ModelConfig:
@@ -217,9 +218,9 @@ def _files(model: TrainedModel) -> Files:
     }
     if model.study:
         files[STUDY] = _json(model.study)
-    if model.churn:
-        tree = model.churn.to_tree()
-        files |= {CHURN_METRICS: _json(tree.pop("metrics")), CHURN: _json(tree)}
+    for name, head in model.heads.items():
+        tree = head.to_tree()
+        files |= {f"{name}_{METRICS}": _json(tree.pop("metrics")), f"{name}.json": _json(tree)}
     for name, candidate in model.candidates.items():
         own = candidate.files | {
             CALIBRATION: _json(candidate.calibration.to_tree()),

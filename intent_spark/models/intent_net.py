@@ -33,11 +33,11 @@ def configure_threads(cores: int) -> None:
 
 
 def build_network(schema: FeatureSchema, config: ModelConfig) -> keras.Model:
-    """An uncompiled model from the inputs of :meth:`Encoded.take` to logits float32 [n, heads]: purchase, then churn.
+    """An uncompiled model from the inputs of :meth:`Encoded.take` to logits float32 [n, heads]: purchase, then others.
 
     The encoder's vector and the profile go through dense layers; a linear path from the profile to the logit
     beside them keeps what logistic regression knows (after Cheng et al., Wide & Deep Learning, 2016). The heads share
-    all but their last layer, which for churn reads the profile too.
+    all but their last layer, which beside that of purchases reads the profile too. An amount's logit is its logarithm.
     """
     with _precision(config):
         numeric = keras.Input((len(schema.inputs),), name="numeric")
@@ -54,10 +54,10 @@ def build_network(schema: FeatureSchema, config: ModelConfig) -> keras.Model:
             wide = layers.Dense(1, use_bias=False, kernel_initializer="zeros", name="wide_logit", dtype="float32")
             outputs.append(wide(numeric))
         logit = layers.Add(name="logit", dtype="float32")(outputs) if len(outputs) > 1 else outputs[0]
-        if config.churn_weight:
+        if config.head_weights:
             both = layers.Concatenate(dtype="float32")([deep, numeric])
-            churn = layers.Dense(1, name="churn_logit", dtype="float32")(both)
-            logit = layers.Concatenate(name="heads", dtype="float32")([logit, churn])
+            further = [layers.Dense(1, name=f"{h.name}_logit", dtype="float32")(both) for h in config.head_weights]
+            logit = layers.Concatenate(name="heads", dtype="float32")([logit, *further])
         return keras.Model(inputs, logit, name="intent")
 
 

@@ -7,8 +7,8 @@ fixed by whichever model a process loads first.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,15 +26,17 @@ Scores = npt.NDArray[np.float64]
 _CACHE: dict[str, Predictor] = {}
 
 
-class Prediction(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Prediction:
     """Probabilities in [0, 1], float64 [n]: the champion's, and each candidate's after its calibration.
 
-    ``churn``, after its own calibration, is that of no event within the horizon; None where no network tells it.
+    ``heads`` holds, of those that a network tells, the probability of a chance after its own calibration, and what is
+    to be expected of an amount: the champion's calibrated probability times the amount where it is above 0.
     """
 
     intent: Scores
     candidates: dict[str, Scores]
-    churn: Scores | None = None
+    heads: dict[str, Scores] = field(default_factory=dict)
 
 
 class Predictor:
@@ -63,19 +65,26 @@ class Predictor:
             blend = Blend.from_json(self.model.candidates[BLEND].files[BLEND_FILE])
             raw[BLEND] = blend.logits(calibrated)
             calibrated |= self._calibrated({BLEND: raw[BLEND]})
+        candidates = {name: np.asarray(expit(calibrated[name])) for name in self.model.candidates}
         return Prediction(
             intent=np.asarray(expit(raw[self.model.champion])),
-            candidates={name: np.asarray(expit(calibrated[name])) for name in self.model.candidates},
-            churn=self._churn(heads),
+            candidates=candidates,
+            heads=self._heads(heads, candidates[self.model.champion]),
         )
 
     def predict_frame(self, frame: DataFrame) -> Prediction:
         """Score each row of a pandas frame, as a pandas UDF receives it."""
         return self.predict(table_from_pandas(frame, self.model.schema))
 
-    def _churn(self, heads: dict[str, Scores]) -> Scores | None:
-        found = self.model.churn
-        return np.asarray(expit(found.calibration.logits(heads[found.candidate][:, 1]))) if found else None
+    def _heads(self, logits: dict[str, Scores], bought: Scores) -> dict[str, Scores]:
+        """The further heads' scores, from the networks' logits [n, heads] and the probability of a purchase [n]."""
+        places = {head: place for place, head in enumerate(self.model.config.head_weights, start=1)}
+        scores: dict[str, Scores] = {}
+        for head, place in places.items():
+            if found := self.model.heads.get(head.name):
+                told = found.calibration.logits(logits[found.candidate][:, place])
+                scores[head.name] = np.asarray(expit(told) if head.kind == "chance" else bought * np.exp(told))
+        return scores
 
     def _calibrated(self, logits: dict[str, Scores]) -> dict[str, Scores]:
         return {name: self.model.candidates[name].calibration.logits(values) for name, values in logits.items()}

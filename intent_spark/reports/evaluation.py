@@ -42,7 +42,7 @@ class EvaluationPage:
 
     The first candidate is the one under evaluation: cards, captions and detail tables are about it. The first
     ceiling is the one it is measured against. ``before_calibration`` has the first candidate's scores as they were
-    before. Rows of ``lineage``, ``stages``, ``segments`` and
+    before. Rows of ``lineage``, ``stages``, ``segments``, ``spend`` and
     ``intervals`` are shown as they are; ``training_history`` needs ``epoch`` and any of ``train_loss`` and
     ``validation_loss``.
     """
@@ -59,6 +59,7 @@ class EvaluationPage:
     lineage: list[dict[str, Any]]
     stages: list[dict[str, Any]]
     segments: list[dict[str, Any]] = field(default_factory=list)
+    spend: list[dict[str, Any]] = field(default_factory=list)
     intervals: list[dict[str, Any]] = field(default_factory=list)
     study: list[dict[str, Any]] = field(default_factory=list)
     quality: list[GateDay] = field(default_factory=list)
@@ -258,6 +259,7 @@ def _details(page: EvaluationPage) -> list[tuple[str, str, Table]]:
         ("Before calibration", f"“{name}” as it was before, in ten equal groups.", before),
         ("Intervals", "95% intervals: the users were drawn anew 400 times.", page.intervals),
         ("Segments", f"“{name}” within groups of users, with 95% intervals.", page.segments),
+        ("Spend", "In minor units; and the part of the tenth expected to spend most, or likeliest to buy.", page.spend),
         ("Trials", "Settings that tuning tried, in its order.", page.study),
         ("Stages", "Rows and seconds of the jobs that led here.", page.stages),
         ("Lineage", "The table versions that this evaluation has read.", page.lineage),

@@ -36,6 +36,13 @@ SCORES = TableContract(
             "double",
             "calibrated probability of no event at all within the horizon; null: no network of the model tells it",
         ),
+        Column(
+            "spend",
+            "double",
+            "what the user is expected to spend within the horizon: calibrated_intent times what such a buyer spends; "
+            "null: no network of the model tells it",
+            "minor units",
+        ),
         Column("horizon_days", "int", "days after as_of that the probabilities are of", "days", nullable=False),
     ),
 )

@@ -11,11 +11,12 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.functions import pandas_udf
 
+from intent_spark.config.heads import HEADS
 from intent_spark.models.predictor import cached_predictor
 
 
 def intent_udf(model_dir: str, candidates: Sequence[str], threads: int, batch_rows: int) -> Callable[[Column], Column]:
-    """A UDF from a struct of profile columns to ``intent``, ``churn`` and one probability a candidate.
+    """A UDF from a struct of profile columns to ``intent``, the further heads and one probability a candidate.
 
     Args:
         model_dir: a path that every executor sees.
@@ -28,10 +29,11 @@ def intent_udf(model_dir: str, candidates: Sequence[str], threads: int, batch_ro
         predictor = cached_predictor(model_dir, threads, batch_rows)
         for batch in batches:
             predicted = predictor.predict_frame(batch)
-            churn = np.full(len(batch), np.nan) if predicted.churn is None else predicted.churn
-            yield pd.DataFrame({"intent": predicted.intent, "churn": churn} | predicted.candidates)
+            told = dict.fromkeys(further, np.full(len(batch), np.nan)) | predicted.heads
+            yield pd.DataFrame({"intent": predicted.intent} | told | predicted.candidates)
 
-    fields = ", ".join(f"`{name}` double" for name in ("intent", "churn", *candidates))
+    further = [head.name for head in HEADS]
+    fields = ", ".join(f"`{name}` double" for name in ("intent", *further, *candidates))
     udf: Callable[[Column], Column] = pandas_udf(score, fields)  # type: ignore[call-overload]
     return udf
 
@@ -43,6 +45,6 @@ def score_columns(score: str, candidates: Sequence[str], champion: str) -> list[
         F.col(f"{score}.intent"),
         F.col(f"{score}.{champion}").alias("calibrated_intent"),
         F.create_map(*pairs).alias("candidates"),
-        # A model without that head says NaN.
-        F.nanvl(f"{score}.churn", F.lit(None).cast("double")).alias("churn"),
+        # Of a head that a model lacks it says NaN.
+        *(F.nanvl(f"{score}.{head.name}", F.lit(None).cast("double")).alias(head.name) for head in HEADS),
     ]

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from intent_spark.config.heads import HEADS, Head
 from intent_spark.models.encode import Array, Batch, Encoded, encode_ragged, stable_hash
 from intent_spark.models.logistic import FloatArray, Labelled, SumOverRanks, one_rank
 from intent_spark.models.schema import FeatureSchema
@@ -23,7 +24,8 @@ from intent_spark.training.windows import Piece
 
 LABEL, WEIGHT, SPLIT, USER = "label", "weight", "split", "user_id"
 DATE = "as_of"  # what the table is partitioned by
-CHURNED, CHURN_WEIGHT = "churned", "churn_weight"
+# What the further heads learn of a batch, and how much a row weighs for each, float32 [k, heads].
+TARGETS, TARGET_WEIGHTS = "targets", "target_weights"
 BUCKETS = 256
 # One split, or the rows of several as if they were one.
 Splits = str | tuple[str, ...]
@@ -40,18 +42,19 @@ class Share:
     """Encoded rows of one split, with labels and weights float64 [n].
 
     ``buckets`` [n] is a hash of each row's user, 0 to 255: all rows of a user fall on one side of any cut by it.
-    ``churned`` [n] is the label of the second head, NaN where it is not known.
+    ``targets`` [n, heads] is what each of :data:`HEADS` learns, NaN where it is not known: a chance's label, the
+    logarithm of an amount.
     """
 
     encoded: Encoded
     labels: npt.NDArray[np.float64]
     weights: npt.NDArray[np.float64]
     buckets: npt.NDArray[np.uint8]
-    churned: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    targets: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, len(HEADS))))
 
     def __post_init__(self) -> None:
-        if len(self.churned) != len(self.labels):
-            object.__setattr__(self, "churned", np.full(len(self.labels), np.nan))
+        if len(self.targets) != len(self.labels):
+            object.__setattr__(self, "targets", np.full((len(self.labels), len(HEADS)), np.nan))
 
     @property
     def rows(self) -> int:
@@ -73,14 +76,14 @@ class Share:
     def select(self, rows: npt.NDArray[np.intp]) -> Share:
         """The rows of these numbers, in this order."""
         return Share(
-            self.encoded.select(rows), self.labels[rows], self.weights[rows], self.buckets[rows], self.churned[rows]
+            self.encoded.select(rows), self.labels[rows], self.weights[rows], self.buckets[rows], self.targets[rows]
         )
 
     @classmethod
     def concat(cls, parts: list[Share]) -> Share:
         """One after the other; ``parts`` is emptied, as by :meth:`Encoded.concat`."""
         encoded = [part.encoded for part in parts]
-        names = ("labels", "weights", "buckets", "churned")
+        names = ("labels", "weights", "buckets", "targets")
         joined = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
         parts.clear()
         return cls(Encoded.concat(encoded), *joined)
@@ -102,8 +105,8 @@ class Judged(Protocol):
         """Hashes of the rows' users [n]."""
 
     @property
-    def churned(self) -> npt.NDArray[np.float64]:
-        """Whether nothing was seen of the rows' users within the horizon [n]; NaN: not known."""
+    def targets(self) -> npt.NDArray[np.float64]:
+        """What the further heads foretell [n, heads]; NaN: not known."""
 
     def held(self) -> Share:
         """These rows in memory, or as many of them as may be there at a time."""
@@ -123,8 +126,8 @@ class ExampleTable:
         self._schema: pa.Schema = dataset.schema
         files = sorted(dataset.get_fragments(), key=lambda file: str(file.path))
         self._groups = [group for file in files for group in file.split_by_row_group()]
-        # What training sets without a label for the second head lack.
-        self.outcomes = [name for name in (LABEL, CHURNED) if name in self._schema.names]
+        # Older training sets lack labels of further heads.
+        self.outcomes = [name for name in (LABEL, *(head.label for head in HEADS)) if name in self._schema.names]
 
     def count(self, split: Splits, rank: int = 0, ranks: int = 1, total: SumOverRanks = one_rank) -> list[int]:
         """Rows of a split in each row group; each rank counts its own part of the groups."""
@@ -292,22 +295,22 @@ def read_pieces(source: Source, pieces: Sequence[Piece]) -> Share:
 
 def row_bytes(schema: FeatureSchema) -> int:
     """The most that one encoded row takes: all inputs, ``max_length`` events, offset, labels, weight and bucket."""
-    return 4 * len(schema.inputs) + 4 * schema.max_length * len(schema.sequences) + 33
+    return 4 * len(schema.inputs) + 4 * schema.max_length * len(schema.sequences) + 8 * len(HEADS) + 25
 
 
 def batch_of(share: Share, rows: npt.NDArray[np.intp]) -> tuple[Batch, Array, Array]:
     """Inputs, labels and weights float32 [k] of the rows; -1 is a row that weighs nothing.
 
-    Among the inputs are the second head's labels and weights, which only a network with that head reads.
+    Among the inputs are the further heads' targets and weights, which only a network with such heads reads.
     """
     real = rows >= 0
-    labels, weights, churned, churn_weights = np.zeros((4, len(rows)), np.float32)
+    labels, weights = np.zeros((2, len(rows)), np.float32)
     labels[real], weights[real] = share.labels[rows[real]], share.weights[rows[real]]
-    churned[real] = share.churned[rows[real]]
-    known = np.isfinite(churned)
-    churn_weights[known] = weights[known]
-    churned[~known] = 0.0
-    return share.encoded.take(rows) | {CHURNED: churned, CHURN_WEIGHT: churn_weights}, labels, weights
+    targets = np.zeros((len(rows), len(HEADS)), np.float32)
+    targets[real] = share.targets[rows[real]]
+    known = np.isfinite(targets)
+    further = {TARGETS: np.where(known, targets, np.float32(0)), TARGET_WEIGHTS: known * weights[:, None]}
+    return share.encoded.take(rows) | further, labels, weights
 
 
 def _with(table: pa.Table, columns: dict[str, Any]) -> pa.Table:
@@ -329,8 +332,18 @@ def _encode_share(table: pa.Table, schema: FeatureSchema) -> Share:
         labels=_floats(table[LABEL]),
         weights=_floats(table[WEIGHT]),
         buckets=_buckets(table[USER]),
-        churned=_floats(table[CHURNED]) if CHURNED in table.column_names else np.zeros(0),
+        targets=np.stack([_target(table, head) for head in HEADS], axis=1),
     )
+
+
+def _target(table: pa.Table, head: Head) -> FloatArray:
+    """What a head learns of each row [n]; NaN where it is not known."""
+    if head.label not in table.column_names:
+        return np.full(len(table), np.nan)
+    label = _floats(table[head.label])
+    if head.kind == "chance":
+        return label
+    return np.log(label, out=np.full(len(label), np.nan), where=label > 0)
 
 
 def _buckets(users: pa.ChunkedArray) -> npt.NDArray[np.uint8]:

@@ -13,11 +13,12 @@ from intent_spark.config.errors import ContractError, UsageError
 from intent_spark.config.model import ALL, BASELINES, BLEND, ModelConfig, in_order
 from intent_spark.config.training import FeedSettings
 from intent_spark.models import bgnbd
+from intent_spark.models.bayesian_ridge import Linear
 from intent_spark.models.bgnbd import PurchaseHistory, fit_bgnbd, histories, is_customer
 from intent_spark.models.candidates import WEIGHTS, Runtime, load_scorer, tree_files, weights_to_npz
 from intent_spark.models.directory import Files
 from intent_spark.models.gbdt import grow_boosters, trees_of
-from intent_spark.models.logistic import FloatArray, Labelled, LogisticModel, fit_logistic, pick_logistic
+from intent_spark.models.logistic import FloatArray, LogisticModel, fit_logistic, pick_logistic
 from intent_spark.models.naive_bayes import fit_naive_bayes
 from intent_spark.models.profile_numbers import missing_numbers
 from intent_spark.models.recency import FEATURES as RECENCY_FEATURES
@@ -26,6 +27,7 @@ from intent_spark.models.schema import FeatureSchema
 from intent_spark.training.checkpoint import Keeper, NoKeeper
 from intent_spark.training.collective import Collective
 from intent_spark.training.feed import Share, read_pieces
+from intent_spark.training.heads import head_start
 from intent_spark.training.stream import RankRows, train_feed
 from intent_spark.training.windows import all_pieces, sample_of
 
@@ -46,14 +48,14 @@ class Found:
 class Fitted:
     """A candidate's files, the same on every rank, and its log odds of this rank's validation rows [n].
 
-    ``churn_logits`` [n] are those of its second head, if it has one.
+    ``head_logits`` [n] are those of its further heads, by their names.
     """
 
     files: Files
     validation_logits: FloatArray
     history: list[dict[str, Any]] = field(default_factory=list)
     found: Found = Found()
-    churn_logits: FloatArray | None = None
+    head_logits: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,15 +92,11 @@ class FitData:
         return self._logistic[0]
 
     @property
-    def churn_logistic(self) -> LogisticModel | None:
-        """Logistic regression of the second head's label, with the penalty found best for the first; None: unknown."""
-        rows = self.train
-        known = np.isfinite(rows.churned)
-        labelled = Labelled(rows.encoded.numeric[known], rows.churned[known], rows.weights[known])
-        kinds = [labelled.weights @ (labelled.labels == kind) for kind in (0, 1)]
-        if self.collective.sum(np.array(kinds, np.float64)).min() <= 0:
-            return None
-        return fit_logistic(labelled, self.logistic.l2, self.collective.sum)
+    def head_starts(self) -> dict[str, Linear]:
+        """What the configured further heads begin as, by their names; not those whose targets are not known."""
+        l2, total = self.logistic.l2, self.collective.sum
+        found = {head.name: head_start(head, self.train, l2, total) for head in self.config.head_weights}
+        return {name: start for name, start in found.items() if start}
 
     def _fit_logistic(self) -> LogisticModel:
         total = self.collective.sum
@@ -225,16 +223,16 @@ def _network(name: str, data: FitData) -> Fitted:
         RankData,
         fit_network,
         new_network,
-        start_churn_from_logistic,
         start_from_logistic,
+        start_head,
     )
 
     config = data.config.model_copy(update={"encoder": name})
-    logistic, churn = data.logistic, data.churn_logistic if config.churn_weight else None
+    logistic, starts = data.logistic, data.head_starts
     network = new_network(data.schema, config)
     start_from_logistic(network, logistic)
-    if churn:
-        start_churn_from_logistic(network, churn)
+    for head, start in starts.items():
+        start_head(network, head, start)
     data.training.release()
     feed = train_feed(data.training, config, data.feed, data.collective)
     shares = RankData(feed, data.validation, data.feed.prefetch)
@@ -245,7 +243,7 @@ def _network(name: str, data: FitData) -> Fitted:
         validation_logits=trained.validation_logits,
         history=[asdict(epoch) for epoch in trained.epochs],
         found=Found(logistic.l2, epochs=trained.best_epoch),
-        churn_logits=trained.validation_heads[:, 1] if config.churn_weight else None,
+        head_logits={h.name: trained.validation_heads[:, n] for n, h in enumerate(config.head_weights, start=1)},
     )
 
 

@@ -1,49 +1,109 @@
-"""The second head: which network's it is, its calibration and how good it is, on validation only."""
+"""The further heads: what they begin as; on validation only, whose are taken, how calibrated and how good they are."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import expit
 
+from intent_spark.config.heads import HEADS, Head
 from intent_spark.config.model import ModelConfig
-from intent_spark.models.calibration import FITS
-from intent_spark.models.directory import ChurnHead
-from intent_spark.models.logistic import FloatArray
+from intent_spark.models.bayesian_ridge import Linear, fit_bayesian_ridge
+from intent_spark.models.calibration import FITS, Calibration, fit_smearing
+from intent_spark.models.directory import FurtherHead
+from intent_spark.models.logistic import FloatArray, Labelled, SumOverRanks, fit_logistic
 from intent_spark.training.collective import Collective
-from intent_spark.training.feed import Judged
-from intent_spark.training.fitting import Fitted
-from intent_spark.training.validation import validation_metrics
+from intent_spark.training.feed import Judged, Share
+from intent_spark.training.validation import amount_metrics, validation_metrics
+
+# Logits [n] of a network's further heads, by the head's name.
+HeadLogits = Mapping[str, FloatArray]
+JUDGED_BY = {"chance": "log_loss", "amount": "log_rmse"}
 
 
-def churn_head(
-    fitted: Mapping[str, Fitted], validation: Judged, config: ModelConfig, collective: Collective
-) -> ChurnHead | None:
-    """Of the networks' heads the one with the lowest log loss after calibration; every rank returns the same.
+@dataclass(frozen=True, eq=False)
+class Known:
+    """This rank's rows whose target of one head is known: which they are, bool [n], targets and weights float64 [k]."""
 
-    None where no network has such a head, or validation has not both those who came back and those who did not.
+    head: Head
+    rows: npt.NDArray[np.bool_]
+    targets: FloatArray
+    weights: FloatArray
+
+    @classmethod
+    def of(cls, head: Head, judged: Judged | Share) -> Known:
+        """Those of a share, or of rows that scores are judged on."""
+        targets = judged.targets[:, HEADS.index(head)]
+        rows = np.isfinite(targets)
+        return cls(head, rows, targets[rows], judged.weights[rows])
+
+    def suffice(self, total: SumOverRanks) -> bool:
+        """Whether all ranks together have some; of a chance both who did and who did not."""
+        kinds = [self.targets == 0, self.targets == 1] if self.head.kind == "chance" else [self.weights > 0]
+        return bool(total(np.array([self.weights @ kind for kind in kinds], np.float64)).min() > 0)
+
+    def calibration(self, logits: FloatArray, config: ModelConfig, total: SumOverRanks) -> Calibration:
+        """The map of a head's logits [n], fitted on these rows."""
+        fit: Callable[..., Calibration] = FITS[config.calibration] if self.head.kind == "chance" else fit_smearing
+        return fit(logits[self.rows], self.targets, self.weights, total)
+
+    def metrics(self, logits: FloatArray, total: SumOverRanks) -> dict[str, float]:
+        """How good calibrated logits [n] are."""
+        known = self.targets, self.weights, total
+        if self.head.kind == "chance":
+            return validation_metrics(np.asarray(expit(logits[self.rows])), *known)
+        return amount_metrics(logits[self.rows], *known)
+
+
+def head_start(head: Head, train: Share, l2: float, total: SumOverRanks) -> Linear | None:
+    """What a head begins as: a linear model of its target; None where the rows do not tell enough of it.
+
+    ``l2`` is the penalty that was found best for purchases; a chance takes it over.
     """
-    known = np.isfinite(validation.churned)
-    labels, weights = validation.churned[known], validation.weights[known]
-    kinds = collective.sum(np.array([weights @ (labels == kind) for kind in (0, 1)], np.float64))
-    heads = {name: one.churn_logits[known] for name, one in fitted.items() if one.churn_logits is not None}
-    if not heads or kinds.min() <= 0:
+    known = Known.of(head, train)
+    if not known.suffice(total):
         return None
-    judged = []
-    for name, logits in heads.items():
-        calibration = FITS[config.calibration](logits, labels, weights, collective.sum)
-        probabilities = np.asarray(expit(calibration.logits(logits)))
-        metrics = validation_metrics(probabilities, labels, weights, collective.sum)
-        judged.append(ChurnHead(name, calibration, metrics))
-    return min(judged, key=lambda head: head.metrics["log_loss"])
+    rows = Labelled(train.encoded.numeric[known.rows], known.targets, known.weights)
+    if head.kind == "chance":
+        fitted = fit_logistic(rows, l2, total)
+        return Linear(fitted.coefficients, fitted.intercept)
+    return fit_bayesian_ridge(rows, total)
 
 
-def recalibrated_head(
-    head: ChurnHead, logits: FloatArray, validation: Judged, config: ModelConfig, collective: Collective
-) -> ChurnHead:
-    """The same network's head with the calibration of other log odds [n] of validation; its metrics stay."""
-    known = np.isfinite(validation.churned)
-    labels, weights = validation.churned[known], validation.weights[known]
-    return replace(head, calibration=FITS[config.calibration](logits[known], labels, weights, collective.sum))
+def best_heads(
+    found: Mapping[str, HeadLogits], validation: Judged, config: ModelConfig, collective: Collective
+) -> dict[str, FurtherHead]:
+    """Of each head the best network's, after calibration; every rank returns the same.
+
+    Those that no network has, or whose targets validation does not know enough of, are left out.
+
+    Args:
+        found: the logits of validation's rows, by network.
+    """
+    best: dict[str, FurtherHead] = {}
+    for head in HEADS:
+        heads = {name: logits[head.name] for name, logits in found.items() if head.name in logits}
+        known = Known.of(head, validation)
+        if heads and known.suffice(collective.sum):
+            judged = [_judged(name, logits, known, config, collective.sum) for name, logits in heads.items()]
+            best[head.name] = min(judged, key=lambda one, by=JUDGED_BY[head.kind]: one.metrics[by])  # type: ignore[misc]
+    return best
+
+
+def _judged(name: str, logits: FloatArray, known: Known, config: ModelConfig, total: SumOverRanks) -> FurtherHead:
+    calibration = known.calibration(logits, config, total)
+    return FurtherHead(name, calibration, known.metrics(calibration.logits(logits), total))
+
+
+def recalibrated_heads(
+    heads: Mapping[str, FurtherHead], logits: HeadLogits, validation: Judged, config: ModelConfig, total: SumOverRanks
+) -> dict[str, FurtherHead]:
+    """The same networks' heads with the calibrations of other logits of validation; their metrics stay."""
+    known = {head.name: Known.of(head, validation) for head in HEADS}
+    return {
+        name: replace(head, calibration=known[name].calibration(logits[name], config, total))
+        for name, head in heads.items()
+    }

@@ -14,6 +14,7 @@ import tensorflow as tf
 from intent_spark.config.errors import UntrainableError
 from intent_spark.config.log import LOGGER, Progress
 from intent_spark.config.model import ModelConfig
+from intent_spark.models.bayesian_ridge import Linear
 from intent_spark.models.directory import Weights
 from intent_spark.models.encode import batched_logits
 from intent_spark.models.intent_net import (
@@ -108,12 +109,12 @@ def start_from_logistic(network: keras.Model, logistic: LogisticModel) -> None:
         wide.trainable = False
 
 
-def start_churn_from_logistic(network: keras.Model, logistic: LogisticModel) -> None:
-    """Let the second head begin as a logistic regression of its own label; all of it may change afterwards."""
-    head = network.get_layer("churn_logit")
+def start_head(network: keras.Model, name: str, linear: Linear) -> None:
+    """Let a further head begin as a linear model of its own label; all of it may change afterwards."""
+    head = network.get_layer(f"{name}_logit")
     kernel = np.zeros_like(head.get_weights()[0])
-    kernel[len(kernel) - len(logistic.coefficients) :, 0] = logistic.coefficients
-    head.set_weights([kernel, np.array([logistic.intercept])])
+    kernel[len(kernel) - len(linear.coefficients) :, 0] = linear.coefficients
+    head.set_weights([kernel, np.array([linear.intercept])])
 
 
 def fit_network(

@@ -18,11 +18,11 @@ from intent_spark.config.model import BLEND
 from intent_spark.models.candidates import BLEND_FILE
 from intent_spark.training.bootstrap import end_with_parent
 from intent_spark.training.checkpoint import CHECKPOINTS, Checkpoints, Keeper
-from intent_spark.training.churn import churn_head
 from intent_spark.training.collective import Collective, HorovodRanks, OneRank
 from intent_spark.training.feed import ExampleTable, SplitRows
 from intent_spark.training.fitting import FitData, Fitted, fit_candidate, without_impossible
 from intent_spark.training.gate import against_champion
+from intent_spark.training.heads import best_heads
 from intent_spark.training.refit import refit
 from intent_spark.training.selection import Selection, select
 from intent_spark.training.stream import rank_rows
@@ -89,15 +89,17 @@ def _choose(
     with step("train_intent.select", rank=collective.rank) as counts:
         chosen = select(logits, validation, data.config, BLEND in task.candidates, collective)
         counts["champion"] = chosen.champion
-    churn = churn_head(fitted, validation, data.config, collective)
+    further = {name: candidate.head_logits for name, candidate in fitted.items()}
+    heads = best_heads(further, validation, data.config, collective)
     apart = None
     if task.live_model:
         with step("train_intent.gate", rank=collective.rank, against=Path(task.live_model).name):
             apart = against_champion(chosen.losses[chosen.champion], data, table, Path(task.live_model))
     if task.config.refit:
-        fitted, chosen, churn = refit(fitted, chosen, data, table, churn)
+        fitted, chosen, heads = refit(fitted, chosen, data, table, heads)
     if collective.rank == 0:
-        told = {"against_live": asdict(apart) if apart else None, "churn": churn.to_tree() if churn else None}
+        told = {"against_live": asdict(apart) if apart else None}
+        told["heads"] = {name: head.to_tree() for name, head in heads.items()}
         _write(fitted, chosen, learnt | told, Path(task.scratch))
 
 

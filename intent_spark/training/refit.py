@@ -16,12 +16,12 @@ from dataclasses import replace
 import numpy as np
 
 from intent_spark.config.log import step
-from intent_spark.models.directory import ChurnHead
+from intent_spark.models.directory import FurtherHead
 from intent_spark.models.logistic import FloatArray
 from intent_spark.training.checkpoint import Named
-from intent_spark.training.churn import recalibrated_head
 from intent_spark.training.feed import ExampleTable, SplitRows
 from intent_spark.training.fitting import FitData, Fitted, Found, customers, fit_candidate
+from intent_spark.training.heads import recalibrated_heads
 from intent_spark.training.selection import Selection, recalibrated
 from intent_spark.training.stream import rank_rows
 
@@ -30,8 +30,12 @@ HALVES = (0, 1)
 
 
 def refit(
-    first: Mapping[str, Fitted], chosen: Selection, data: FitData, table: ExampleTable, churn: ChurnHead | None
-) -> tuple[dict[str, Fitted], Selection, ChurnHead | None]:
+    first: Mapping[str, Fitted],
+    chosen: Selection,
+    data: FitData,
+    table: ExampleTable,
+    heads: dict[str, FurtherHead],
+) -> tuple[dict[str, Fitted], Selection, dict[str, FurtherHead]]:
     """The candidates fitted on all dates, with their calibrations and blend; every rank calls this.
 
     Args:
@@ -39,7 +43,7 @@ def refit(
         chosen: the champion and the metrics, which stay.
         data: of the first fit.
         table: where all dates are read.
-        churn: the second head of the first fit; its network and metrics stay.
+        heads: the further heads of the first fit; their networks and metrics stay.
     """
     rank, collective = data.collective.rank, data.collective
     with step("train_intent.refit_rows", rank=rank) as counts:
@@ -55,12 +59,13 @@ def refit(
             again = fit_candidate(name, everything)
             refitted[name] = replace(again, history=candidate.history, found=candidate.found)
     if not _can_be_halved(everything, first):
-        return refitted, chosen, churn
+        return refitted, chosen, heads
     with step("train_intent.refit_calibration", rank=rank):
-        logits, churn_logits = _cross_fitted(list(first), everything, source, churn.candidate if churn else None)
+        wanted = {name: head.candidate for name, head in heads.items()}
+        logits, head_logits = _cross_fitted(list(first), everything, source, wanted)
         final = recalibrated(chosen, logits, data.validation, data.config, collective)
-        head = churn and recalibrated_head(churn, churn_logits, data.validation, data.config, collective)
-    return refitted, final, head
+        heads = recalibrated_heads(heads, head_logits, data.validation, data.config, collective.sum)
+    return refitted, final, heads
 
 
 def as_often(found: Found, before: int, now: int) -> Found:
@@ -89,14 +94,13 @@ def _can_be_halved(data: FitData, names: Collection[str]) -> bool:
 
 
 def _cross_fitted(
-    names: list[str], data: FitData, source: SplitRows, churn: str | None
-) -> tuple[dict[str, FloatArray], FloatArray]:
+    names: list[str], data: FitData, source: SplitRows, wanted: Mapping[str, str]
+) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
     """Log odds of this rank's validation rows [n], each by candidates fitted on the other half of the users.
 
-    Beside them those of the second head of the network ``churn``; zeros where there is none.
+    Beside them those of the further heads, by the networks that are ``wanted`` of each.
     """
-    churned = np.zeros(data.validation.rows)
-    judged = {name: np.zeros(data.validation.rows) for name in names}
+    judged, heads = ({name: np.zeros(data.validation.rows) for name in several} for several in (names, wanted))
     collective = data.collective
     for half in HALVES:
         fewer = source.half_of(half, collective.rank, collective.size, collective.sum)
@@ -106,6 +110,6 @@ def _cross_fitted(
         for name in names:
             fitted = fit_candidate(name, part)
             judged[name][others] = fitted.validation_logits[others]
-            if name == churn and fitted.churn_logits is not None:
-                churned[others] = fitted.churn_logits[others]
-    return judged, churned
+            for head in (head for head, network in wanted.items() if network == name):
+                heads[head][others] = fitted.head_logits[head][others]
+    return judged, heads

@@ -9,16 +9,22 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from intent_spark.config.heads import HEADS
 from intent_spark.config.model import ModelConfig
 from intent_spark.models.encode import Array, Batch
 from intent_spark.training.balance import log_odds_offset
 from intent_spark.training.collective import Collective
-from intent_spark.training.feed import CHURN_WEIGHT, CHURNED
+from intent_spark.training.feed import TARGET_WEIGHTS, TARGETS
 from intent_spark.training.slices_net import for_exchange
 
 Tensor = Any
 # Decay is for what multiplies inputs. An embedding would shrink at every step, however rarely its item is seen.
 NOT_DECAYED = ["bias", "gamma", "beta", "embeddings"]
+# Of a further head, by its kind, from targets and logits [k]; an amount's logit is its logarithm.
+LOSSES = {
+    "chance": lambda targets, logits: tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits),
+    "amount": lambda targets, logits: tf.square(logits - targets) / 2.0,
+}
 
 
 def new_optimizer(network: keras.Model, config: ModelConfig) -> Any:
@@ -107,15 +113,17 @@ class TrainStep:
         with tf.GradientTape() as tape:
             logits = self._network({name: inputs[name] for name in self._network.input}, training=True)
             weighted = tf.reduce_sum(weights * training_losses(logits[:, 0], labels, self._config))
-            loss = (weighted + self._churn_loss(logits, inputs)) / self._usual
+            loss = (weighted + self._further_losses(logits, inputs)) / self._usual
         return tape.gradient(loss, self._variables), tf.stack([weighted, tf.reduce_sum(weights)])
 
-    def _churn_loss(self, logits: Tensor, inputs: dict[str, Tensor]) -> Tensor:
-        """The second head's part of the loss; 0 where there is no such head."""
-        if CHURNED not in inputs:
-            return 0.0
-        losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=inputs[CHURNED], logits=logits[:, 1])
-        return self._config.churn_weight * tf.reduce_sum(inputs[CHURN_WEIGHT] * losses)
+    def _further_losses(self, logits: Tensor, inputs: dict[str, Tensor]) -> Tensor:
+        """The further heads' part of the loss; 0 where there are none."""
+        total = 0.0
+        for place, (head, weight) in enumerate(self._config.head_weights.items(), start=1):
+            column = HEADS.index(head)
+            losses = LOSSES[head.kind](inputs[TARGETS][:, column], logits[:, place])
+            total += weight * tf.reduce_sum(inputs[TARGET_WEIGHTS][:, column] * losses)
+        return total
 
     def _exchange(self, gradients: list[Tensor]) -> list[Tensor]:
         most_slices, ranks = self._config.batch_size * self._config.max_length, self._collective.size
@@ -125,11 +133,11 @@ class TrainStep:
 
 
 def input_specs(network: keras.Model) -> dict[str, Any]:
-    """What a step reads of a batch's inputs, by name: the network's, and the second head's labels and weights."""
+    """What a step reads of a batch's inputs, by name: the network's, and the further heads' targets and weights."""
     specs = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in network.input.items()}
     if network.output.shape[-1] == 1:
         return specs
-    return specs | dict.fromkeys((CHURNED, CHURN_WEIGHT), tf.TensorSpec([None], tf.float32))
+    return specs | dict.fromkeys((TARGETS, TARGET_WEIGHTS), tf.TensorSpec([None, len(HEADS)], tf.float32))
 
 
 def last_of_groups(steps: int, size: int) -> npt.NDArray[np.bool_]:

@@ -20,7 +20,7 @@ from intent_spark.models.encode import Array, Batch
 from intent_spark.models.logistic import FloatArray
 from intent_spark.training.balance import class_weights, kept_rows
 from intent_spark.training.collective import Collective
-from intent_spark.training.feed import CHURN_WEIGHT, Scorer, Share, Source, batch_of, row_bytes
+from intent_spark.training.feed import TARGET_WEIGHTS, Scorer, Share, Source, batch_of, row_bytes
 from intent_spark.training.windows import (
     Past,
     Piece,
@@ -114,9 +114,9 @@ class RankRows:
         return self._outcomes.buckets
 
     @property
-    def churned(self) -> npt.NDArray[np.float64]:
-        """Labels of the second head [n]; NaN: not known."""
-        return self._outcomes.churned
+    def targets(self) -> npt.NDArray[np.float64]:
+        """What the further heads foretell [n, heads]; NaN: not known."""
+        return self._outcomes.targets
 
     @cached_property
     def _outcomes(self) -> Share:
@@ -216,7 +216,7 @@ class TrainFeed:
     def _weighted(self, share: Share, rows: npt.NDArray[np.intp]) -> FedBatch:
         inputs, labels, weights = batch_of(share, rows)
         # Of those who did not buy only a share may be here, whether they came back or not.
-        inputs[CHURN_WEIGHT] /= np.where(labels > 0, 1.0, self._config.negative_rate).astype(np.float32)
+        inputs[TARGET_WEIGHTS] /= np.where(labels > 0, 1.0, self._config.negative_rate).astype(np.float32)[:, None]
         return inputs, labels, weights * class_weights(labels, self._config).astype(np.float32)
 
 

@@ -18,7 +18,7 @@ from intent_spark.config.log import LOGGER, step
 from intent_spark.config.model import ModelConfig
 from intent_spark.config.training import LauncherName, TrainingSettings
 from intent_spark.models.calibration import calibration_from
-from intent_spark.models.directory import Candidate, ChurnHead, TrainedModel, save_model
+from intent_spark.models.directory import Candidate, FurtherHead, TrainedModel, save_model
 from intent_spark.models.intervals import Interval
 from intent_spark.models.schema import FeatureSchema
 from intent_spark.training.fit_schema import SplitCounts, count_splits, fit_schema
@@ -170,8 +170,8 @@ def _trained_model(scratch: Path, result: Mapping[str, Any], task: RankTask, man
     config = ModelConfig.model_validate(result["config"])
     known = manifest | {"best_epochs": result["best_epochs"], "config": result["config"]}
     known |= {"left_out": manifest["left_out"] | result["left_out"]}
-    churn = ChurnHead.from_tree(result["churn"]) if result["churn"] else None
-    return TrainedModel(task.schema, config, candidates, result["champion"], known, result["study"], churn)
+    heads = {name: FurtherHead.from_tree(tree) for name, tree in result["heads"].items()}
+    return TrainedModel(task.schema, config, candidates, result["champion"], known, result["study"], heads)
 
 
 def _manifest(

@@ -28,6 +28,22 @@ def validation_metrics(
     return summary(histogram).to_dict() | {"log_loss": float(loss / weight)}
 
 
+def amount_metrics(
+    logits: FloatArray, targets: FloatArray, weights: FloatArray, sum_over_ranks: SumOverRanks = one_rank
+) -> dict[str, float]:
+    """How far all ranks' logarithms of amounts [n] are off, apart from what all are off by, since they are to add up.
+
+    The root mean square, and the share of the variance of ``targets`` that is explained.
+    """
+    errors = targets - logits
+    sums = [weights.sum(), weights @ targets, weights @ targets**2, weights @ errors, weights @ errors**2]
+    weight, first, second, off, squared = sum_over_ranks(np.array(sums))
+    variance = second / weight - (first / weight) ** 2
+    unexplained = max(squared / weight - (off / weight) ** 2, 0.0)
+    explained = 1.0 - unexplained / variance if variance > 0 else 0.0
+    return {"log_rmse": float(np.sqrt(unexplained)), "log_variance_explained": float(explained)}
+
+
 def _histogram(
     scores: FloatArray, labels: FloatArray, weights: FloatArray, sum_over_ranks: SumOverRanks
 ) -> ScoreHistogram:

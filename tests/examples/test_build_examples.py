@@ -40,20 +40,20 @@ def test_label_window_is_half_open(spark: SparkSession, zone: str) -> None:
     first, after = ("2026-03-10", "2026-03-13") if zone == "UTC" else ("2026-03-09", "2026-03-12")
     before = "15:59:59.999999" if zone != "UTC" else "23:59:59.999999"
     events = [
-        Event("on_as_of", "1", "purchase", at(first, shift)),
+        Event("on_as_of", "1", "purchase", at(first, shift), price=350, quantity=2),
         Event("before_as_of", "2", "purchase", at(first if zone != "UTC" else "2026-03-09", before)),
-        Event("last_instant", "3", "purchase", at(after if zone != "UTC" else "2026-03-12", before)),
+        Event("last_instant", "3", "purchase", at(after if zone != "UTC" else "2026-03-12", before), price=300),
         Event("last_instant", "4", "purchase", at("2026-03-11")),
         Event("at_end", "5", "purchase", at(after, shift)),
-        Event("only_looks", "6", "view", at("2026-03-11")),
+        Event("only_looks", "6", "view", at("2026-03-11"), price=500),
         Event("unknown", "7", "purchase", at("2026-03-11")),
     ]
     users = ["on_as_of", "before_as_of", "last_instant", "at_end", "only_looks", "quiet"]
     profiles = spark.createDataFrame([(user, n) for n, user in enumerate(users)], "user_id string, n_7d bigint")
     found = label(profiles, events_frame(spark, events, zone), day("2026-03-10"), HORIZON, ["purchase"])
-    bought, churned = [1, 0, 1, 0, 0, 0], [0, 1, 0, 1, 0, 1]
-    rows = [(user, n, bought[n], churned[n]) for n, user in enumerate(users)]
-    wanted = spark.createDataFrame(rows, "user_id string, n_7d bigint, label int, churned int")
+    bought, churned, spent = [1, 0, 1, 0, 0, 0], [0, 1, 0, 1, 0, 1], [700, 0, 300, 0, 0, 0]
+    rows = [(user, n, bought[n], churned[n], spent[n]) for n, user in enumerate(users)]
+    wanted = spark.createDataFrame(rows, "user_id string, n_7d bigint, label int, churned int, spent bigint")
     assert_df_equality(found, wanted, ignore_row_order=True, ignore_nullable=True)
 
 

@@ -17,7 +17,7 @@ from intent_spark.models.candidates import WEIGHTS, weights_from_npz, weights_to
 from intent_spark.models.directory import (
     CALIBRATED,
     Candidate,
-    ChurnHead,
+    FurtherHead,
     TrainedModel,
     content_hash,
     load_model,
@@ -68,12 +68,12 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 
 
 def test_the_second_head_is_kept_and_its_metrics_name_no_version(tmp_path: Path) -> None:
-    head = ChurnHead("lstm", PlattScaling(0.7, 0.1), {"auc": 0.6})
-    first = save_model(model(churn=head), tmp_path)
-    assert load_model(first).churn == head
-    assert save_model(model(churn=replace(head, metrics={"auc": 0.7})), tmp_path) == first
-    assert save_model(model(churn=replace(head, calibration=PlattScaling(0.8, 0.1))), tmp_path) != first
-    assert load_model(save_model(model(), tmp_path)).churn is None
+    head = FurtherHead("lstm", PlattScaling(0.7, 0.1), {"auc": 0.6})
+    first = save_model(model(heads={"churn": head}), tmp_path)
+    assert load_model(first).heads == {"churn": head}
+    assert save_model(model(heads={"churn": replace(head, metrics={"auc": 0.7})}), tmp_path) == first
+    assert save_model(model(heads={"churn": replace(head, calibration=PlattScaling(0.8, 0.1))}), tmp_path) != first
+    assert load_model(save_model(model(), tmp_path)).heads == {}
 
 
 def with_network(**changes: Any) -> TrainedModel:

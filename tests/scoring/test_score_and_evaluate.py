@@ -102,6 +102,8 @@ def _every_user_is_scored(shop: JobContext, version: str) -> None:
         assert row["calibrated_intent"] == row["candidates"]["lstm"]
         for score in (row["intent"], row["churn"], *row["candidates"].values()):
             assert 0 <= score <= 1
+        buyer_spends = row["spend"] / row["calibrated_intent"]
+        assert np.exp(2.1) * 0.999 <= buyer_spends <= np.exp(9.1) * 1.001
         odds = {name: np.log(p / (1 - p)) for name, p in row["candidates"].items()}
         assert odds["blend"] == pytest.approx(0.25 * odds["logistic"] + 0.75 * odds["lstm"] + 0.1, abs=1e-9)
         assert odds["lstm"] == pytest.approx(0.9 * np.log(row["intent"] / (1 - row["intent"])) + 0.1, abs=1e-9)
@@ -142,13 +144,19 @@ def _evaluation(shop: JobContext) -> None:
     [churn] = lakehouse.read("evaluations").where("segment = 'all' and candidate = 'churn'").collect()
     assert (churn["users"], churn["positives"], churn["champion"]) == (10, 7, False)
     assert "; churn AUC " in done.message
+    assert {r["user_id"]: r["spent"] for r in outcomes} == {f"u{n}": 10 * (n in (2, 3, 4)) for n in range(10)}
+    expected = sum(r["spend"] for r in outcomes)
+    assert f"; expected spend {expected / 30:.3f} of what was spent, its top tenth has " in done.message
+    [champion] = lakehouse.read("evaluations").where("segment = 'all' and champion").collect()
+    assert (champion["expected_spend"], champion["spent"]) == (pytest.approx(expected), 30)
+    assert lakehouse.read("evaluations").where("not champion and spent is not null").isEmpty()
     everybody = lakehouse.read("evaluations").where("segment = 'all' and candidate != 'churn'").collect()
     assert {(r["users"], r["positives"], r["retrain"]) for r in everybody} == {(10, 3, True)}
     assert {r["candidate"] for r in everybody} == {"lstm", "champion, uncalibrated", "logistic", "blend"}
     assert [r["candidate"] for r in everybody if r["champion"]] == ["lstm"]
     assert all(r["auc_low"] <= r["auc"] <= r["auc_high"] and r["log_loss_low"] < r["log_loss_high"] for r in everybody)
     page = (Path(lakehouse.path("report")) / "index.html").read_text(encoding="utf-8")
-    assert "AUC fell from 0.9000" in page
+    assert "AUC fell from 0.9000" in page and "<h3>Spend</h3>" in page
     assert run(EvaluateScores(), shop, "--as-of", "2026-03-07").status == "nothing_to_do"
 
 
@@ -163,7 +171,7 @@ def _late_purchase(shop: JobContext) -> None:
 
 
 def _a_model_without_the_second_head(shop: JobContext, models: Path) -> None:
-    register(models, definition_hash(FEATURES), churn_weight=0.0)
+    register(models, definition_hash(FEATURES), head_weight=0.0)
     run(ScoreUsers(), shop, "--as-of", "2026-03-11")
     scores = shop.lakehouse.read("scores").where("as_of = '2026-03-11'")
-    assert scores.count() == 10 and scores.where("churn is not null").isEmpty()
+    assert scores.count() == 10 and scores.where("churn is not null or spend is not null").isEmpty()

@@ -7,11 +7,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from intent_spark.config.heads import CHURN, SPEND
 from intent_spark.config.loading import load_settings
 from intent_spark.models.blend import Blend
-from intent_spark.models.calibration import IDENTITY, PlattScaling
+from intent_spark.models.calibration import IDENTITY, PlattScaling, Smearing
 from intent_spark.models.candidates import BLEND_FILE, WEIGHTS, weights_to_npz
-from intent_spark.models.directory import CALIBRATED, Candidate, ChurnHead, TrainedModel, save_model
+from intent_spark.models.directory import CALIBRATED, Candidate, FurtherHead, TrainedModel, save_model
 from intent_spark.models.intent_net import build_network, get_weights
 from intent_spark.models.logistic import LogisticModel
 from intent_spark.models.registry import promote
@@ -29,7 +30,7 @@ SCHEMA = FeatureSchema(
 
 
 def register(
-    models: Path, definition: str, horizon: int = 3, auc: float = 0.7, seed: int = 1, churn_weight: float = 0.2
+    models: Path, definition: str, horizon: int = 3, auc: float = 0.7, seed: int = 1, head_weight: float = 0.2
 ) -> Path:
     """Save a model of ``SCHEMA`` and make it the live one."""
     sizes = {
@@ -38,7 +39,8 @@ def register(
         "dense_units": [8],
         "max_length": 8,
         "hashed_sequences": [],
-        "churn_weight": churn_weight,
+        "churn_weight": head_weight,
+        "spend_weight": head_weight,
     }
     config = load_settings().model.model_copy(update=sizes)
     lineage = {
@@ -57,6 +59,7 @@ def register(
         "blend": Candidate({BLEND_FILE: blend}, IDENTITY, metrics),
     }
     manifest = {"lineage": lineage, "examples": {"version": 0}, "auc": auc}
-    churn = ChurnHead("lstm", PlattScaling(0.7, 0.2), {"auc": 0.6}) if config.churn_weight else None
-    model = TrainedModel(SCHEMA, config, candidates, champion="lstm", manifest=manifest, churn=churn)
+    calibrations = {CHURN: PlattScaling(0.7, 0.2), SPEND: Smearing(0.1, 2.0, 9.0)}
+    heads = {h.name: FurtherHead("lstm", calibrations[h], {"auc": 0.6}) for h in config.head_weights}
+    model = TrainedModel(SCHEMA, config, candidates, champion="lstm", manifest=manifest, heads=heads)
     return promote(models, save_model(model, models).name)

@@ -179,8 +179,8 @@ def test_what_does_not_fit_is_sampled_for_simple_candidates_and_scored_in_parts(
 
 
 def test_memory_in_rows(source: SplitRows) -> None:
-    assert row_bytes(SCHEMA) == 4 + 4 * 4 + 33
-    assert capacity_of(source, FeedSettings(memory_mb=1)) == 2**20 // 53
+    assert row_bytes(SCHEMA) == 4 + 4 * 4 + 41
+    assert capacity_of(source, FeedSettings(memory_mb=1)) == 2**20 // 61
     held = read_pieces(source, all_pieces(source.counts))
     arrays = (
         held.encoded.numeric,
@@ -188,7 +188,7 @@ def test_memory_in_rows(source: SplitRows) -> None:
         held.labels,
         held.weights,
         held.buckets,
-        held.churned,
+        held.targets,
     )
     assert sum(values.nbytes for values in arrays) <= row_bytes(SCHEMA) * held.rows
 

@@ -1,20 +1,22 @@
-"""The second head: who will not come back."""
+"""The further heads: who will not come back, and what a buyer spends."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
+from intent_spark.config.heads import CHURN, HEADS, SPEND
 from intent_spark.config.model import ModelConfig
 from intent_spark.config.training import FeedSettings
+from intent_spark.models.calibration import calibration_from, fit_smearing
 from intent_spark.models.metrics import ScoreHistogram, summary
-from intent_spark.training.churn import churn_head
 from intent_spark.training.collective import OneRank
-from intent_spark.training.feed import CHURN_WEIGHT, CHURNED, Share, batch_of
-from intent_spark.training.fitting import FitData, Fitted, fit_candidate
+from intent_spark.training.feed import TARGET_WEIGHTS, TARGETS, Share, batch_of
+from intent_spark.training.fitting import FitData, fit_candidate
+from intent_spark.training.heads import best_heads
 from intent_spark.training.loop_net import RankData, TrainedNetwork, fit_network, new_network
 from intent_spark.training.stream import rank_rows
 from tests.training.synthetic import MemorySource, memory_feed
@@ -22,13 +24,19 @@ from tests.training.test_loop_net import SCHEMA, config, share
 
 pytestmark = pytest.mark.slow
 
+CHURNED, SPENT = HEADS.index(CHURN), HEADS.index(SPEND)
+
 
 def leaving(rows: int, seed: int = 1) -> Share:
     """Those with few views, the first input, stay away; a weight of purchases' rows is no part of it."""
     found = share(rows, seed)
     odds = -0.5 - 2.0 * found.encoded.numeric[:, 0]
     churned = np.random.default_rng(seed).random(rows) < 1 / (1 + np.exp(-odds))
-    return replace(found, churned=churned.astype(np.float64))
+    return with_churn(found, churned.astype(np.float64))
+
+
+def with_churn(rows: Share, churned: npt.NDArray[np.float64]) -> Share:
+    return replace(rows, targets=np.column_stack([churned, rows.targets[:, SPENT]]))
 
 
 def trained(settings: ModelConfig, train: Share, validation: Share) -> TrainedNetwork:
@@ -42,45 +50,42 @@ def test_both_heads_learn() -> None:
     assert found.validation_heads.shape == (600, 2)
     for labels, logits in (
         (validation.labels, found.validation_logits),
-        (validation.churned, found.validation_heads[:, 1]),
+        (validation.targets[:, CHURNED], found.validation_heads[:, 1]),
     ):
         assert summary(ScoreHistogram.from_scores(1 / (1 + np.exp(-logits)), labels)).auc > 0.7
-    head = churn_head({"lstm": fitted(found)}, validation, settings, OneRank())
-    assert head is not None and head.candidate == "lstm" and head.metrics["auc"] > 0.7
+    [(name, head)] = best_heads({"lstm": churn_logits(found)}, validation, settings, OneRank()).items()
+    assert (name, head.candidate) == ("churn", "lstm") and head.metrics["auc"] > 0.7
 
 
-def fitted(found: TrainedNetwork) -> Fitted:
-    return Fitted({}, found.validation_logits, churn_logits=found.validation_heads[:, 1])
+def churn_logits(found: TrainedNetwork) -> dict[str, npt.NDArray[np.float64]]:
+    return {"churn": found.validation_heads[:, 1]}
 
 
 def test_labels_that_are_not_known_move_nothing() -> None:
     """Training without them is training without the head, to the bit; and there is no head to score with."""
     rows, validation = share(300), share(100, seed=2)
-    assert np.isnan(rows.churned).all()
+    assert np.isnan(rows.targets).all()
     alone, beside = (trained(config(churn_weight=weight), rows, validation) for weight in (0.0, 0.5))
     for path, values in alone.weights.items():
         np.testing.assert_array_equal(beside.weights[path], values, err_msg=path)
     assert set(beside.weights) - set(alone.weights)
-    assert churn_head({"lstm": fitted(beside)}, validation, config(), OneRank()) is None
-    assert churn_head({"lstm": Fitted({}, alone.validation_logits)}, leaving(100), config(), OneRank()) is None
+    assert best_heads({"lstm": churn_logits(beside)}, validation, config(), OneRank()) == {}
+    assert best_heads({"lstm": {}}, leaving(100), config(), OneRank()) == {}
 
 
 def test_of_several_networks_the_better_head_is_taken() -> None:
     validation = leaving(400)
-    truth = np.where(validation.churned == 1, 2.0, -2.0)
+    truth = np.where(validation.targets[:, CHURNED] == 1, 2.0, -2.0)
     noise = np.random.default_rng(3).normal(0, 1, 400)
-    several: Mapping[str, Fitted] = {
-        name: Fitted({}, noise, churn_logits=logits) for name, logits in (("cnn", noise), ("lstm", truth + noise))
-    }
-    head = churn_head(several, validation, config(), OneRank())
-    assert head is not None and head.candidate == "lstm"
+    several = {"cnn": {"churn": noise}, "lstm": {"churn": truth + noise}}
+    assert best_heads(several, validation, config(), OneRank())["churn"].candidate == "lstm"
 
 
 def test_a_padded_row_and_one_not_known_weigh_nothing() -> None:
-    rows = replace(leaving(3), churned=np.array([1.0, np.nan, 0.0]))
+    rows = replace(share(3), targets=np.array([[1.0, 7.5], [np.nan, np.nan], [0.0, np.nan]]))
     inputs, _, weights = batch_of(rows, np.array([0, 1, 2, -1]))
-    np.testing.assert_array_equal(inputs[CHURNED], [1, 0, 0, 0])
-    np.testing.assert_array_equal(inputs[CHURN_WEIGHT], weights * [1, 0, 1, 1])
+    np.testing.assert_array_equal(inputs[TARGETS], [[1, 7.5], [0, 0], [0, 0], [0, 0]])
+    np.testing.assert_array_equal(inputs[TARGET_WEIGHTS], weights[:, None] * [[1, 1], [0, 0], [1, 0], [0, 0]])
 
 
 def test_fewer_negatives_leave_the_second_head_honest() -> None:
@@ -88,10 +93,12 @@ def test_fewer_negatives_leave_the_second_head_honest() -> None:
     settings = config(churn_weight=1.0, negative_rate=0.2, max_epochs=8)
     rows, validation = leaving(4000), leaving(800, seed=2)
     # All who bought came back.
-    rows, validation = (replace(one, churned=np.where(one.labels == 1, 0.0, one.churned)) for one in (rows, validation))
+    rows, validation = (
+        with_churn(one, np.where(one.labels == 1, 0.0, one.targets[:, CHURNED])) for one in (rows, validation)
+    )
     found = trained(settings, rows, validation)
     promised = 1 / (1 + np.exp(-found.validation_heads[:, 1]))
-    expected = np.average(validation.churned, weights=validation.weights)
+    expected = np.average(validation.targets[:, CHURNED], weights=validation.weights)
     assert np.average(promised, weights=validation.weights) == pytest.approx(expected, abs=0.06)
 
 
@@ -105,8 +112,43 @@ def test_a_network_begins_as_a_logistic_regression_of_each_label() -> None:
     rows = [rank_rows(MemorySource(one, SCHEMA), FeedSettings(), OneRank()) for one in (train, validation)]
     data = FitData(SCHEMA, settings, 7, *rows, OneRank())
     found = fit_candidate("lstm", data)
-    assert data.churn_logistic is not None and found.churn_logits is not None
-    np.testing.assert_allclose(found.churn_logits, data.churn_logistic.logits(validation.encoded.numeric), atol=1e-4)
-    assert summary(ScoreHistogram.from_scores(1 / (1 + np.exp(-found.churn_logits)), validation.churned)).auc > 0.7
+    start, logits = data.head_starts["churn"], found.head_logits["churn"]
+    expected = validation.encoded.numeric @ start.coefficients + start.intercept
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+    left = validation.targets[:, CHURNED]
+    assert summary(ScoreHistogram.from_scores(1 / (1 + np.exp(-logits)), left)).auc > 0.7
     unknown = replace(data, training=rank_rows(MemorySource(share(300), SCHEMA), FeedSettings(), OneRank()))
-    assert unknown.churn_logistic is None
+    assert unknown.head_starts == {}
+
+
+def spending(rows: int, seed: int = 1) -> Share:
+    """Who buys spends the more, the larger the second input; the others spend nothing."""
+    found = share(rows, seed)
+    amount = 7.0 + 0.8 * found.encoded.numeric[:, 1] + np.random.default_rng(seed).normal(0, 0.5, rows)
+    return replace(
+        found, targets=np.column_stack([found.targets[:, CHURNED], np.where(found.labels == 1, amount, np.nan)])
+    )
+
+
+@pytest.mark.parametrize("rate", [1e-12, 0.01])
+def test_what_a_buyer_spends(rate: float) -> None:
+    """It is known from the start, by a linear model, stays known in training, and adds up after calibration."""
+    settings = config(spend_weight=0.2, churn_weight=0.1, learning_rate=rate, max_epochs=3)
+    train, validation = spending(1500), spending(600, seed=2)
+    rows = [rank_rows(MemorySource(one, SCHEMA), FeedSettings(), OneRank()) for one in (train, validation)]
+    data = FitData(SCHEMA, settings, 7, *rows, OneRank())
+    assert set(data.head_starts) == {"spend"}, "nothing is known of churn"
+    found = fit_candidate("lstm", data)
+    [(name, head)] = best_heads({"lstm": found.head_logits}, validation, settings, OneRank()).items()
+    assert name == "spend" and head.metrics["log_variance_explained"] > 0.5 and head.metrics["log_rmse"] < 0.8
+    known = validation.labels == 1
+    foretold = np.exp(head.calibration.logits(found.head_logits["spend"][known]))
+    spent, weights = np.exp(validation.targets[known, SPENT]), validation.weights[known]
+    assert weights @ foretold == pytest.approx(weights @ spent)
+
+
+def test_one_odd_user_does_not_outspend_all_others() -> None:
+    targets = np.log(np.array([900.0, 1000.0, 1100.0, 1300.0]))
+    found = fit_smearing(targets, targets, np.ones(4))
+    assert np.exp(found.logits(np.array([1e6])))[0] < 3000
+    assert calibration_from(found.to_tree()) == found

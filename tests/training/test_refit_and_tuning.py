@@ -19,10 +19,10 @@ from intent_spark.models.gbdt import trees_of
 from intent_spark.models.logistic import LogisticModel, fit_logistic
 from intent_spark.models.schema import FeatureSchema, NumericFeature
 from intent_spark.training.checkpoint import NoKeeper
-from intent_spark.training.churn import churn_head
 from intent_spark.training.collective import OneRank
 from intent_spark.training.feed import ExampleTable, Share, SplitRows, Splits
 from intent_spark.training.fitting import FitData, Fitted, Found, fit_candidate
+from intent_spark.training.heads import best_heads
 from intent_spark.training.refit import as_often, refit
 from intent_spark.training.selection import Selection, select
 from intent_spark.training.stream import rank_rows
@@ -99,19 +99,18 @@ def test_the_second_heads_calibration_is_that_of_the_network_that_scores(
     """The first fit's log odds were twice as sure: what the second fit's need is twice the slope."""
     data = fit_data(table, OneRank())
     churned = (np.arange(data.validation.rows) % 3 == 0).astype(np.float64)
-    held = replace(data.validation.held(), churned=churned)
+    held = replace(data.validation.held(), targets=np.column_stack([churned, np.full(len(churned), np.nan)]))
     data = replace(data, validation=held)
     logits = np.random.default_rng(1).normal(size=len(churned)) + churned
 
     def fitted(name: str, data: FitData, scale: float = 1.0) -> Fitted:
-        return replace(fit_candidate(name, data), churn_logits=scale * logits if name == "logistic" else None)
+        return replace(fit_candidate(name, data), head_logits={"churn": scale * logits} if name == "logistic" else {})
 
     first = {name: fitted(name, data, 2.0) for name in NAMES}
-    head = churn_head(first, held, data.config, OneRank())
+    heads = best_heads({name: one.head_logits for name, one in first.items()}, held, data.config, OneRank())
     chosen = select({n: f.validation_logits for n, f in first.items()}, held, data.config, True, OneRank())
     monkeypatch.setattr("intent_spark.training.refit.fit_candidate", fitted)
-    again = refit(first, chosen, data, table, head)[2]
-    assert head is not None and again is not None
+    [head], [again] = heads.values(), refit(first, chosen, data, table, heads)[2].values()
     assert (again.candidate, again.metrics) == (head.candidate, head.metrics)
     np.testing.assert_allclose(again.calibration.logits(logits), head.calibration.logits(2.0 * logits), atol=1e-3)
 
