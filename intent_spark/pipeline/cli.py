@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 import traceback
@@ -10,6 +9,7 @@ from argparse import Namespace
 from typing import NoReturn
 
 from intent_spark.config.errors import EXIT_DONE, EXIT_FAILED, IntentSparkError
+from intent_spark.config.leaving import leave
 from intent_spark.config.loading import load_settings
 from intent_spark.config.log import LOGGER, configure_logging
 from intent_spark.config.settings import Settings
@@ -21,19 +21,12 @@ from intent_spark.pipeline.options import build_parser
 
 
 def program(job: Job) -> NoReturn:
-    """Run a job as all that this process is for: the process ends with the job's exit code.
-
-    Python's own exit handlers are run, libraries are not unloaded: now and then a thread of Arrow's that has just read
-    a file aborts the process then, and a job that is done seems to have failed (apache/arrow, issue 34314).
-    """
+    """Run a job as all that this process is for: the process ends with the job's exit code."""
     try:
         main(job)
     except SystemExit as left:
         code = left.code
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code if isinstance(code, int) else EXIT_DONE if code is None else EXIT_FAILED)
+    leave(code if isinstance(code, int) else EXIT_DONE if code is None else EXIT_FAILED)
 
 
 def main(job: Job, arguments: list[str] | None = None) -> NoReturn:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from intent_spark.config.errors import ContractError, UsageError
+from intent_spark.config.log import LOGGER
 from intent_spark.training.launchers import Launcher
 from intent_spark.training.rank import RESULT
 from intent_spark.training.task import RankTask
@@ -24,14 +25,22 @@ def run_ranks(launcher: Launcher, task: RankTask, ranks: int) -> None:
         RuntimeError: a rank failed; the message ends with that rank's own error.
     """
     launcher.check()
+    scratch = Path(task.scratch)
     try:
         launcher.run(task)
     except (UsageError, ContractError):
         raise
     except Exception as error:
-        raise_rank_error(Path(task.scratch), error, ranks)
-    if not (Path(task.scratch) / RESULT).is_file():
-        raise_rank_error(Path(task.scratch), None, ranks)
+        if not _is_done(scratch):
+            raise_rank_error(scratch, error, ranks)
+        LOGGER.warning("step=train_intent.ranks a rank died after the training had ended: %s", error)
+    if not (scratch / RESULT).is_file():
+        raise_rank_error(scratch, None, ranks)
+
+
+def _is_done(scratch: Path) -> bool:
+    """Whether the ranks wrote their result, which is the last that they do, and none told of an error."""
+    return (scratch / RESULT).is_file() and not list(scratch.glob("error-*.json"))
 
 
 def raise_rank_error(scratch: Path, cause: BaseException | None, ranks: int) -> None:

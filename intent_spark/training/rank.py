@@ -12,7 +12,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from intent_spark.config.errors import ContractError
+from intent_spark.config.errors import EXIT_DONE, ContractError
+from intent_spark.config.leaving import leave
 from intent_spark.config.log import configure_logging, step
 from intent_spark.config.model import BLEND
 from intent_spark.models.candidates import BLEND_FILE
@@ -20,7 +21,7 @@ from intent_spark.training.bootstrap import end_with_parent
 from intent_spark.training.checkpoint import CHECKPOINTS, Checkpoints, Keeper
 from intent_spark.training.collective import Collective, HorovodRanks, OneRank
 from intent_spark.training.feed import ExampleTable, SplitRows
-from intent_spark.training.fitting import FitData, Fitted, fit_candidate, without_impossible
+from intent_spark.training.fitting import FitData, Fitted, fit_candidate, log_left_out, without_impossible
 from intent_spark.training.gate import against_champion
 from intent_spark.training.heads import best_heads
 from intent_spark.training.refit import refit
@@ -68,6 +69,8 @@ def train_rank(task: RankTask, collective: Collective, keeper: Keeper) -> None:
     data = FitData(task.schema, task.config, task.horizon_days, train, validation, collective, task.feed, keeper)
     trials: list[dict[str, Any]] = []
     names, left_out = without_impossible(task.candidates, data)
+    if collective.rank == 0:
+        log_left_out(left_out)
     if task.tuning:
         config, trials = tune(names, data, task.tuning)
         data = replace(data, config=config)
@@ -144,3 +147,4 @@ if __name__ == "__main__":
     # One that outlived its driver would write into the folder of the next training.
     end_with_parent(signal.SIGKILL)
     run(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    leave(EXIT_DONE)
