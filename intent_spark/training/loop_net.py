@@ -35,6 +35,8 @@ from intent_spark.training.step_net import TrainStep, last_of_groups, new_optimi
 from intent_spark.training.stream import Place, TrainFeed
 
 Logits = npt.NDArray[np.float64]
+# Nats of a row: log odds so far out come of steps that are too large, and nothing brings them back. NaN is not less.
+HOPELESS = 1000.0
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def fit_network(
     ``best_epoch`` is 0 where no epoch improves on the weights that the network came with.
 
     Raises:
-        UntrainableError: a loss is not finite.
+        UntrainableError: a loss is not finite, or hopelessly large.
     """
     training = _Training(network, data, config, collective, keeper or NoKeeper())
     state = training.begin()
@@ -245,7 +247,7 @@ class _Training:
 
 
 def _check_and_log(epoch: Epoch, config: ModelConfig, collective: Collective) -> None:
-    if not np.isfinite([epoch.train_loss, epoch.validation_loss]).all():
+    if not all(loss < HOPELESS for loss in (epoch.train_loss, epoch.validation_loss)):
         raise UntrainableError(
             f"Training diverged in epoch {epoch.epoch} (train loss {epoch.train_loss}, validation loss "
             f"{epoch.validation_loss}): lower model.learning_rate from {config.learning_rate}."

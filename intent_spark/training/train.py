@@ -22,7 +22,7 @@ from intent_spark.models.directory import Candidate, FurtherHead, TrainedModel, 
 from intent_spark.models.intervals import Interval
 from intent_spark.models.schema import FeatureSchema
 from intent_spark.training.fit_schema import SplitCounts, count_splits, fit_schema
-from intent_spark.training.fitting import choose_candidates
+from intent_spark.training.fitting import choose_candidates, log_left_out
 from intent_spark.training.launch import run_ranks
 from intent_spark.training.launchers import launcher_of
 from intent_spark.training.rank import FILES, RESULT
@@ -101,8 +101,11 @@ def train(spark: SparkSession, request: TrainingRequest) -> TrainingResult:
         schema = fit_schema(examples, request.config)
         counts["inputs"], counts["sequences"] = len(schema.inputs), len(schema.sequences)
     candidates, left_out = choose_candidates(request.config, schema)
-    for name, reason in left_out.items():
-        LOGGER.info('step=train_intent.candidates left_out=%s reason="%s"', name, reason)
+    log_left_out(left_out)
+    for head in request.config.head_weights:
+        if head.label not in examples.columns:
+            sentence = "the examples do not tell it: run build_examples, and train on what it makes"
+            LOGGER.warning('step=train_intent.heads left_out=%s reason="%s"', head.name, sentence)
     manifest = _manifest(request, splits, left_out)
     key = training_key(manifest, schema, request.config)
     with work_folder(request.models_dir, key) as folder, step("train_intent.ranks", ranks=request.ranks) as counts:
