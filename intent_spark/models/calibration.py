@@ -135,14 +135,16 @@ def fit_smearing(
 ) -> Smearing:
     """Fit on all ranks' rows, so that predicted amounts add up to those whose logarithms are ``targets`` [n].
 
-    Usual is what lies within four standard deviations of the mean logarithm.
+    A target that is NaN is an amount of 0. Usual is what lies within four standard deviations of the mean logarithm.
     """
-    weight, first, second = sum_over_ranks(np.array([weights.sum(), weights @ targets, weights @ targets**2]))
+    told = np.isfinite(targets)
+    known, those = targets[told], weights[told]
+    weight, first, second = sum_over_ranks(np.array([those.sum(), those @ known, those @ known**2]))
     mean = first / weight
     reach = 4.0 * np.sqrt(max(second / weight - mean**2, 0.0))
     unshifted = Smearing(0.0, float(mean - reach), float(mean + reach))
-    amounts = np.exp(targets), np.exp(unshifted.logits(logits))
-    spent, predicted = sum_over_ranks(np.array([weights @ amount for amount in amounts]))
+    sums = [those @ np.exp(known), weights @ np.exp(unshifted.logits(logits))]
+    spent, predicted = sum_over_ranks(np.array(sums, np.float64))
     return replace(unshifted, shift=float(np.log(spent / predicted)))
 
 

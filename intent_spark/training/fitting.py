@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intent_spark.config.errors import ContractError, UsageError
+from intent_spark.config.log import LOGGER
 from intent_spark.config.model import ALL, BASELINES, BLEND, ModelConfig, in_order
 from intent_spark.config.training import FeedSettings
 from intent_spark.models import bgnbd
@@ -48,7 +49,7 @@ class Found:
 class Fitted:
     """A candidate's files, the same on every rank, and its log odds of this rank's validation rows [n].
 
-    ``head_logits`` [n] are those of its further heads, by their names.
+    ``head_logits`` [n] are those of its further heads that it had rows to learn, by their names.
     """
 
     files: Files
@@ -151,6 +152,12 @@ def without_impossible(names: list[str], data: FitData) -> tuple[list[str], dict
     return [name for name in names if name != "bgnbd"], {"bgnbd": "no user of the training split has bought before"}
 
 
+def log_left_out(left_out: Mapping[str, str]) -> None:
+    """Say which candidates are not fitted, and why."""
+    for name, reason in left_out.items():
+        LOGGER.info('step=train_intent.candidates left_out=%s reason="%s"', name, reason)
+
+
 def fit_candidate(name: str, data: FitData) -> Fitted:
     """Fit one candidate; all ranks call this in the same order.
 
@@ -238,12 +245,13 @@ def _network(name: str, data: FitData) -> Fitted:
     shares = RankData(feed, data.validation, data.feed.prefetch)
     epochs = data.found[name].epochs if name in data.found else None
     trained = fit_network(network, shares, config, data.collective, data.keeper, epochs, data.on_epoch)
+    heads = {head.name: trained.validation_heads[:, n] for n, head in enumerate(config.head_weights, start=1)}
     return Fitted(
         files={WEIGHTS: weights_to_npz(trained.weights)},
         validation_logits=trained.validation_logits,
         history=[asdict(epoch) for epoch in trained.epochs],
         found=Found(logistic.l2, epochs=trained.best_epoch),
-        head_logits={h.name: trained.validation_heads[:, n] for n, h in enumerate(config.head_weights, start=1)},
+        head_logits={name: logits for name, logits in heads.items() if name in starts},
     )
 
 

@@ -26,7 +26,10 @@ JUDGED_BY = {"chance": "log_loss", "amount": "log_rmse"}
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """This rank's rows whose target of one head is known: which they are, bool [n], targets and weights float64 [k]."""
+    """This rank's rows that one head is about: which they are, bool [n], their targets and weights float64 [k].
+
+    A chance is about those whose label is known, an amount about all buyers; what one without an amount had is NaN.
+    """
 
     head: Head
     rows: npt.NDArray[np.bool_]
@@ -37,12 +40,20 @@ class Known:
     def of(cls, head: Head, judged: Judged | Share) -> Known:
         """Those of a share, or of rows that scores are judged on."""
         targets = judged.targets[:, HEADS.index(head)]
-        rows = np.isfinite(targets)
+        rows = np.isfinite(targets) if head.kind == "chance" else judged.labels > 0
         return cls(head, rows, targets[rows], judged.weights[rows])
 
+    @property
+    def told(self) -> Known:
+        """Those of them whose target is known."""
+        finite = np.isfinite(self.targets)
+        rows = self.rows.copy()
+        rows[self.rows] = finite
+        return Known(self.head, rows, self.targets[finite], self.weights[finite])
+
     def suffice(self, total: SumOverRanks) -> bool:
-        """Whether all ranks together have some; of a chance both who did and who did not."""
-        kinds = [self.targets == 0, self.targets == 1] if self.head.kind == "chance" else [self.weights > 0]
+        """Whether all ranks together have targets; of a chance both of who did and of who did not."""
+        kinds = [self.targets == 0, self.targets == 1] if self.head.kind == "chance" else [np.isfinite(self.targets)]
         return bool(total(np.array([self.weights @ kind for kind in kinds], np.float64)).min() > 0)
 
     def calibration(self, logits: FloatArray, config: ModelConfig, total: SumOverRanks) -> Calibration:
@@ -51,11 +62,12 @@ class Known:
         return fit(logits[self.rows], self.targets, self.weights, total)
 
     def metrics(self, logits: FloatArray, total: SumOverRanks) -> dict[str, float]:
-        """How good calibrated logits [n] are."""
-        known = self.targets, self.weights, total
+        """How good calibrated logits [n] are, where the target is known."""
+        told = self.told
+        known = told.targets, told.weights, total
         if self.head.kind == "chance":
-            return validation_metrics(np.asarray(expit(logits[self.rows])), *known)
-        return amount_metrics(logits[self.rows], *known)
+            return validation_metrics(np.asarray(expit(logits[told.rows])), *known)
+        return amount_metrics(logits[told.rows], *known)
 
 
 def head_start(head: Head, train: Share, l2: float, total: SumOverRanks) -> Linear | None:
@@ -63,10 +75,10 @@ def head_start(head: Head, train: Share, l2: float, total: SumOverRanks) -> Line
 
     ``l2`` is the penalty that was found best for purchases; a chance takes it over.
     """
-    known = Known.of(head, train)
-    if not known.suffice(total):
+    told = Known.of(head, train).told
+    if not told.suffice(total):
         return None
-    rows = Labelled(train.encoded.numeric[known.rows], known.targets, known.weights)
+    rows = Labelled(train.encoded.numeric[told.rows], told.targets, told.weights)
     if head.kind == "chance":
         fitted = fit_logistic(rows, l2, total)
         return Linear(fitted.coefficients, fitted.intercept)
@@ -101,9 +113,7 @@ def _judged(name: str, logits: FloatArray, known: Known, config: ModelConfig, to
 def recalibrated_heads(
     heads: Mapping[str, FurtherHead], logits: HeadLogits, validation: Judged, config: ModelConfig, total: SumOverRanks
 ) -> dict[str, FurtherHead]:
-    """The same networks' heads with the calibrations of other logits of validation; their metrics stay."""
-    known = {head.name: Known.of(head, validation) for head in HEADS}
-    return {
-        name: replace(head, calibration=known[name].calibration(logits[name], config, total))
-        for name, head in heads.items()
-    }
+    """The same networks' heads with the calibrations of other logits of validation, where there are; the rest stays."""
+    known = {head.name: Known.of(head, validation) for head in HEADS if head.name in logits}
+    again = {name: one.calibration(logits[name], config, total) for name, one in known.items()}
+    return {name: replace(head, calibration=again.get(name, head.calibration)) for name, head in heads.items()}

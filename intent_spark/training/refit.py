@@ -98,7 +98,8 @@ def _cross_fitted(
 ) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
     """Log odds of this rank's validation rows [n], each by candidates fitted on the other half of the users.
 
-    Beside them those of the further heads, by the networks that are ``wanted`` of each.
+    Beside them those of the further heads, by the networks that are ``wanted`` of each; without a head that half of the
+    users told too little of.
     """
     judged, heads = ({name: np.zeros(data.validation.rows) for name in several} for several in (names, wanted))
     collective = data.collective
@@ -110,6 +111,9 @@ def _cross_fitted(
         for name in names:
             fitted = fit_candidate(name, part)
             judged[name][others] = fitted.validation_logits[others]
-            for head in (head for head, network in wanted.items() if network == name):
-                heads[head][others] = fitted.head_logits[head][others]
+            for head in [head for head, network in wanted.items() if network == name and head in heads]:
+                if head in fitted.head_logits:
+                    heads[head][others] = fitted.head_logits[head][others]
+                else:
+                    del heads[head]
     return judged, heads

@@ -42,6 +42,7 @@ SMALL = (
     "model.max_epochs=2",
     "model.hidden_units=8",
     "model.logistic_l2=[0.01]",
+    "model.spend_weight=0.05",
     "profiles.statistics=false",
 )
 

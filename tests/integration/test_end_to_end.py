@@ -49,6 +49,7 @@ def test_every_user_seen_is_scored_with_a_probability(undisturbed: Run) -> None:
     assert scores.count() == scores.select("user_id").distinct().count() == seen.count() > 400
     outside = "intent < 0 or intent > 1 or calibrated_intent < 0 or calibrated_intent > 1 or isnan(intent)"
     assert scores.where(outside).isEmpty()
+    assert scores.where("spend is null or not spend > 0 or churn is null or churn < 0 or churn > 1").isEmpty()
     silent = lakehouse.read("profiles").where((F.col("as_of") == AS_OF) & (F.col("event_count_14d") == 0))
     assert silent.join(scores, on="user_id", how="inner").count() == silent.count() > 0
 
@@ -66,6 +67,7 @@ def test_the_evaluation_measures_all_candidates_on_all_users(undisturbed: Run) -
     assert 0 < figures["churn"]["positives"] < figures["churn"]["users"]
     [champion] = [figure for figure in figures.values() if figure["champion"]]
     assert champion["auc"] > 0.6
+    assert 0.1 < champion["expected_spend"] / champion["spent"] < 10.0
     page = (undisturbed.report / "index.html").read_text(encoding="utf-8")
     assert (
         "<svg" in page

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
 from intent_spark.config.errors import ContractError, UsageError
@@ -15,6 +15,7 @@ from intent_spark.feedback.job import EvaluateScores
 from intent_spark.lakehouse.job import Job, JobContext, execute
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.lakehouse import Lakehouse
+from intent_spark.models.encode import encode_ragged, table_from_pandas
 from intent_spark.pipeline.options import build_parser
 from intent_spark.profiles.contract import definition_hash
 from intent_spark.profiles.job import BuildProfiles
@@ -70,7 +71,8 @@ def test_scores_then_outcomes(shop: JobContext, capsys: pytest.CaptureFixture[st
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("lstm (champion)", "champion, uncalibrated", "logistic", "blend"))
     _late_purchase(shop)
-    _a_model_without_the_second_head(shop, models)
+    _a_model_without_further_heads(shop, models)
+    _scores_of_before_there_was_such_a_head(shop)
 
 
 def _refusals_before_scoring(shop: JobContext, models: Path) -> None:
@@ -102,14 +104,31 @@ def _every_user_is_scored(shop: JobContext, version: str) -> None:
         assert row["calibrated_intent"] == row["candidates"]["lstm"]
         for score in (row["intent"], row["churn"], *row["candidates"].values()):
             assert 0 <= score <= 1
-        buyer_spends = row["spend"] / row["calibrated_intent"]
-        assert np.exp(2.1) * 0.999 <= buyer_spends <= np.exp(9.1) * 1.001
         odds = {name: np.log(p / (1 - p)) for name, p in row["candidates"].items()}
         assert odds["blend"] == pytest.approx(0.25 * odds["logistic"] + 0.75 * odds["lstm"] + 0.1, abs=1e-9)
         assert odds["lstm"] == pytest.approx(0.9 * np.log(row["intent"] / (1 - row["intent"])) + 0.1, abs=1e-9)
         assert (row["model_version"], row["horizon_days"]) == (version, 3)
     assert len({r["intent"] for r in rows if r["as_of"].day == 7}) == 2, "u0 without events in the window is told apart"
+    _each_head_has_its_column(shop, [r for r in rows if r["as_of"].day == 7])
     assert run(ScoreUsers(), shop, "--as-of", "2026-03-07").status == "nothing_to_do"
+
+
+def _each_head_has_its_column(shop: JobContext, rows: list[Row]) -> None:
+    """Purchase, churn and spend are the network's first, second and third output, each by its own calibration."""
+    from intent_spark.models.candidates import WEIGHTS, weights_from_npz
+    from intent_spark.models.directory import load_model
+    from intent_spark.models.intent_net import load_network, traced_heads
+
+    model = load_model(Path(shop.lakehouse.path("models")) / rows[0]["model_version"])
+    network = load_network(model.schema, model.config, weights_from_npz(model.candidates["lstm"].files[WEIGHTS]), 1)
+    profiles = shop.lakehouse.read("profiles").where("as_of = date'2026-03-07'").toPandas()
+    encoded = encode_ragged(table_from_pandas(profiles, model.schema), model.schema)
+    outputs = dict(zip(profiles["user_id"], traced_heads(network)(encoded.take(np.arange(10))), strict=True))
+    for row in rows:
+        bought, left, amount = outputs[row["user_id"]]
+        assert row["intent"] == pytest.approx(1 / (1 + np.exp(-bought)), abs=1e-6)
+        assert row["churn"] == pytest.approx(1 / (1 + np.exp(-(0.7 * left + 0.2))), abs=1e-6)
+        assert row["spend"] == pytest.approx(row["calibrated_intent"] * np.exp(amount + 0.1), rel=1e-5)
 
 
 def _only_the_own_partition_changes(shop: JobContext, models: Path) -> None:
@@ -170,8 +189,20 @@ def _late_purchase(shop: JobContext) -> None:
     assert sorted(r["user_id"] for r in bought) == ["u2", "u3", "u4", "u9"]
 
 
-def _a_model_without_the_second_head(shop: JobContext, models: Path) -> None:
+def _a_model_without_further_heads(shop: JobContext, models: Path) -> None:
     register(models, definition_hash(FEATURES), head_weight=0.0)
     run(ScoreUsers(), shop, "--as-of", "2026-03-11")
     scores = shop.lakehouse.read("scores").where("as_of = '2026-03-11'")
     assert scores.count() == 10 and scores.where("churn is not null or spend is not null").isEmpty()
+
+
+def _scores_of_before_there_was_such_a_head(shop: JobContext) -> None:
+    """A table that lacks the head's column is still evaluated."""
+    lakehouse = shop.lakehouse
+    build = lakehouse.newest_builds("scores")["2026-03-07"]
+    scores = lakehouse.read("scores").where("as_of = date'2026-03-07'").drop("spend").localCheckpoint()
+    lakehouse.overwrite(scores, "scores", ("as_of",), build)
+    done = run(EvaluateScores(), shop, "--as-of", "2026-03-07")
+    assert done.rows_out == 10 and "; churn AUC " in done.message and "spend" not in done.message
+    assert lakehouse.read("outcomes").where("spend is not null or spent is null").isEmpty()
+    assert lakehouse.read("evaluations").where("expected_spend is not null").isEmpty()

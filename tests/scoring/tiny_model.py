@@ -59,7 +59,7 @@ def register(
         "blend": Candidate({BLEND_FILE: blend}, IDENTITY, metrics),
     }
     manifest = {"lineage": lineage, "examples": {"version": 0}, "auc": auc}
-    calibrations = {CHURN: PlattScaling(0.7, 0.2), SPEND: Smearing(0.1, 2.0, 9.0)}
+    calibrations = {CHURN: PlattScaling(0.7, 0.2), SPEND: Smearing(0.1, -50.0, 50.0)}
     heads = {h.name: FurtherHead("lstm", calibrations[h], {"auc": 0.6}) for h in config.head_weights}
     model = TrainedModel(SCHEMA, config, candidates, champion="lstm", manifest=manifest, heads=heads)
     return promote(models, save_model(model, models).name)

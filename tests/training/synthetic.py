@@ -91,6 +91,19 @@ def examples_table(rows: int, seed: int = 1, max_length: int = 50) -> pa.Table:
     return pa.table(columns, schema=examples_schema())
 
 
+def with_outcomes(table: pa.Table) -> pa.Table:
+    """The rows with what further heads learn: who looked little stays away, a lower tier's buyers spend more."""
+    random = np.random.default_rng(5)
+    views, bought = table["view_count_7d"].to_numpy(), table["label"].to_numpy()
+    churned = (bought == 0) & (random.random(len(table)) < 1 / (1 + np.exp(0.8 * (views - 4))))
+    tiers = np.array([float(tier or 2) for tier in table["city_tier"].to_pylist()])
+    spent = np.where(bought == 1, np.exp(9.0 - tiers + 0.3 * random.normal(size=len(table))), 0.0)
+    columns = {"churned": pa.array(churned.astype(np.int32)), "spent": pa.array(spent.astype(np.int64))}
+    for name, values in columns.items():
+        table = table.append_column(name, values)
+    return table
+
+
 def intent_logits(network: keras.Model) -> Callable[[Batch], npt.NDArray[np.float64]]:
     """The head for purchases as one traced function from a batch to logits float64 [n]."""
     heads = traced_heads(network)

@@ -12,11 +12,12 @@ from intent_spark.config.heads import CHURN, HEADS, SPEND
 from intent_spark.config.model import ModelConfig
 from intent_spark.config.training import FeedSettings
 from intent_spark.models.calibration import calibration_from, fit_smearing
+from intent_spark.models.logistic import one_rank
 from intent_spark.models.metrics import ScoreHistogram, summary
 from intent_spark.training.collective import OneRank
 from intent_spark.training.feed import TARGET_WEIGHTS, TARGETS, Share, batch_of
 from intent_spark.training.fitting import FitData, fit_candidate
-from intent_spark.training.heads import best_heads
+from intent_spark.training.heads import best_heads, recalibrated_heads
 from intent_spark.training.loop_net import RankData, TrainedNetwork, fit_network, new_network
 from intent_spark.training.stream import rank_rows
 from tests.training.synthetic import MemorySource, memory_feed
@@ -145,6 +146,34 @@ def test_what_a_buyer_spends(rate: float) -> None:
     foretold = np.exp(head.calibration.logits(found.head_logits["spend"][known]))
     spent, weights = np.exp(validation.targets[known, SPENT]), validation.weights[known]
     assert weights @ foretold == pytest.approx(weights @ spent)
+
+
+def test_a_head_that_had_nothing_to_learn_from_tells_nothing() -> None:
+    """Prices came in between the training dates and validation: what validation knows is no help."""
+    settings, train, validation = config(spend_weight=0.2, max_epochs=1), share(300), spending(200, seed=2)
+    rows = [rank_rows(MemorySource(one, SCHEMA), FeedSettings(), OneRank()) for one in (train, validation)]
+    found = fit_candidate("lstm", FitData(SCHEMA, settings, 7, *rows, OneRank()))
+    assert found.head_logits == {}
+    assert best_heads({"lstm": found.head_logits}, validation, settings, OneRank()) == {}
+
+
+def test_buyers_without_an_amount_count_as_nothing_spent() -> None:
+    logits = np.random.default_rng(1).normal(7.0, 1.0, 200)
+    targets = np.where(np.arange(200) % 5 == 0, np.nan, logits + 0.5)
+    found = fit_smearing(logits, targets, np.ones(200))
+    assert np.exp(found.logits(logits)).sum() == pytest.approx(np.exp(targets[np.isfinite(targets)]).sum())
+
+
+def test_an_amount_is_calibrated_again_for_the_network_that_scores() -> None:
+    """The first fit foretold e times as much: the second one's calibration makes up for it."""
+    validation = spending(400)
+    logits = np.random.default_rng(2).normal(7.0, 0.3, 400)
+    heads = best_heads({"lstm": {"spend": logits + 1.0}}, validation, config(), OneRank())
+    [again] = recalibrated_heads(heads, {"spend": logits}, validation, config(), one_rank).values()
+    first = heads["spend"]
+    assert (again.candidate, again.metrics) == (first.candidate, first.metrics)
+    np.testing.assert_allclose(again.calibration.logits(logits), first.calibration.logits(logits + 1.0), atol=1e-6)
+    assert recalibrated_heads(heads, {}, validation, config(), one_rank) == heads, "half of the users told too little"
 
 
 def test_one_odd_user_does_not_outspend_all_others() -> None:

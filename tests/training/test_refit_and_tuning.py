@@ -70,7 +70,7 @@ def both_fits(table: ExampleTable, rank: Any) -> tuple[dict[str, Fitted], Select
     first = {name: fit_candidate(name, data) for name in NAMES}
     logits = {name: fitted.validation_logits for name, fitted in first.items()}
     chosen = select(logits, data.validation, data.config, True, rank)
-    return (first, chosen, *refit(first, chosen, data, table, None)[:2])
+    return (first, chosen, *refit(first, chosen, data, table, {})[:2])
 
 
 def test_a_refit_is_the_fit_of_all_dates_with_what_was_found(table: ExampleTable) -> None:
@@ -234,7 +234,7 @@ def test_a_refit_keeps_each_of_its_fits_in_its_own_place(table: ExampleTable, mo
     first = {name: fit_candidate(name, data) for name in NAMES}
     chosen = select({n: f.validation_logits for n, f in first.items()}, data.validation, data.config, True, OneRank())
     monkeypatch.setattr("intent_spark.training.refit.fit_candidate", listened)
-    refit(first, chosen, data, table, None)
+    refit(first, chosen, data, table, {})
     assert places == [f"{stage}-{name}" for stage in ("refit", "refit-half-0", "refit-half-1") for name in NAMES]
 
 

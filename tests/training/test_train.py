@@ -21,7 +21,7 @@ from intent_spark.training.launch import raise_rank_error, run_ranks
 from intent_spark.training.launchers import InSpark
 from intent_spark.training.task import RankTask
 from intent_spark.training.train import TrainingRequest, check_splits, train
-from tests.training.synthetic import examples_table, write_examples
+from tests.training.synthetic import examples_table, with_outcomes, write_examples
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "model.yaml"
 TABLE = examples_table(4000)
@@ -82,6 +82,25 @@ def scores_are_those_measured(model_dir: Path, model: TrainedModel) -> None:
     from_pandas = predictor.predict_frame(validation.to_pandas())
     np.testing.assert_array_equal(from_pandas.intent, predicted.intent)
     assert cached_predictor(model_dir) is predictor is cached_predictor(str(model_dir))
+
+
+@pytest.mark.slow
+def test_two_ranks_train_further_heads(spark: SparkSession, tmp_path: Path) -> None:
+    """From the examples' columns to what a worker of Spark would compute, which is what the ranks measured."""
+    table = with_outcomes(TABLE)
+    version = write_examples(tmp_path / "examples", table)
+    wanted = config(candidates=["logistic", "lstm"], churn_weight=0.2, spend_weight=0.05, max_epochs=2, refit=False)
+    request = TrainingRequest(str(tmp_path / "examples"), version, tmp_path / "models", wanted, 7, ranks=2)
+    done = train(spark, request)
+    model, validation = load_model(done.model_dir), table.filter(pc.equal(table["split"], "validation"))
+    assert list(model.heads) == ["churn", "spend"] and {head.candidate for head in model.heads.values()} == {"lstm"}
+    assert model.heads["spend"].metrics["log_variance_explained"] > 0.5
+    predicted = cached_predictor(done.model_dir).predict(validation)
+    left, spent = validation["churned"].to_numpy(), validation["spent"].to_numpy()
+    loss = -np.mean(np.log(np.where(left == 1, predicted.heads["churn"], 1 - predicted.heads["churn"])))
+    assert loss == pytest.approx(model.heads["churn"].metrics["log_loss"], abs=1e-6)
+    amounts = predicted.heads["spend"] / predicted.candidates[model.champion]
+    assert amounts[spent > 0].sum() == pytest.approx(spent.sum(), rel=1e-4)
 
 
 @pytest.mark.slow
