@@ -15,6 +15,7 @@ from intent_spark.config.loading import load_source
 from intent_spark.config.log import step
 from intent_spark.config.source import FORMATS, DimensionMapping, SourceMapping
 from intent_spark.dimensions.contract import ITEMS, USERS
+from intent_spark.dimensions.rows import read_rows
 from intent_spark.dimensions.validity import GONE, dated, first_changed_day, merge_versions
 from intent_spark.lakehouse.contract import TableContract
 from intent_spark.lakehouse.files import list_files
@@ -63,11 +64,7 @@ class IngestDimension(Job):
     def _arriving(
         self, context: JobContext, files: list[str], mapping: SourceMapping, dimension: DimensionMapping
     ) -> DataFrame:
-        reader = context.spark.read
-        if mapping.format == "csv":
-            raw = reader.csv(files, header=mapping.text.header, sep=mapping.text.delimiter)
-        else:
-            raw = reader.parquet(*files) if mapping.format == "parquet" else reader.json(files)
+        raw = read_rows(context.spark, files, mapping)
         key = self.contract.keys[0]
         columns = {key: dimension.key, "valid_from": dimension.valid_from, **dimension.columns}
         columns |= {GONE: f"if({dimension.gone}, true, null)"}

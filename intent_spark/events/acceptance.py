@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from intent_spark.config.errors import UsageError
 from intent_spark.events.quality import accept, wanted_acceptances
 from intent_spark.lakehouse.job import MISSING, JobContext, Plan, PlanItem
 from intent_spark.lakehouse.job_runs import Outcome
@@ -18,18 +17,6 @@ def add_acceptance_options(parser: ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--by", metavar="NAME", help="who accepts it; it is recorded")
     parser.add_argument("--because", metavar="TEXT", help="why")
-
-
-def check_acceptance(options: Namespace) -> None:
-    """A gate is accepted by somebody, and nothing else is done.
-
-    Raises:
-        UsageError: nobody is named, or there is an option of something else.
-    """
-    if not (options.by or "").strip():
-        raise UsageError("--accept-gate needs --by NAME: a gate is accepted by somebody.")
-    if options.input or options.source or options.replay or options.available_now:
-        raise UsageError("--accept-gate reads no input; leave out --source, --input, --replay and --available-now.")
 
 
 def plan_acceptance(context: JobContext, options: Namespace) -> Plan:

@@ -18,7 +18,6 @@ from intent_spark.events.intake import drain, new_files, paths_of
 from intent_spark.lakehouse.job import MISSING, JobContext, Plan, PlanItem, positive
 
 CHECKPOINTS = "_checkpoints/ingest_events"
-ALONE = ("checkpoint", "per_batch")
 
 
 def add_available_options(parser: ArgumentParser) -> None:
@@ -31,19 +30,6 @@ def add_available_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--per-batch", type=positive, help="files, or records of a topic, in one micro-batch (default: all)"
     )
-
-
-def check_available(options: Namespace) -> None:
-    """Refuse what does not go together.
-
-    Raises:
-        UsageError: it names the options.
-    """
-    useless = ("replay", "date", "start_date", "sample", "accept_columns") if options.available_now else ALONE
-    given = [f"--{name.replace('_', '-')}" for name in useless if getattr(options, name)]
-    if given:
-        how = "with" if options.available_now else "without"
-        raise UsageError(f"{', '.join(given)} {how} --available-now says nothing.")
 
 
 def plan_available(context: JobContext, options: Namespace) -> Plan:

@@ -11,13 +11,14 @@ from intent_spark.config.errors import UsageError
 from intent_spark.config.loading import load_source
 from intent_spark.config.log import LOGGER, step
 from intent_spark.config.source import FORMATS, SourceMapping
-from intent_spark.events.acceptance import add_acceptance_options, check_acceptance, plan_acceptance, run_acceptance
-from intent_spark.events.available import add_available_options, check_available, plan_available, run_available
+from intent_spark.events.acceptance import add_acceptance_options, plan_acceptance, run_acceptance
+from intent_spark.events.available import add_available_options, plan_available, run_available
 from intent_spark.events.batch import Batch, digests_of, known_digests, unfinished
 from intent_spark.events.contract import EVENTS
 from intent_spark.events.deduplicate import ACCEPTED, DUPLICATE, FILTERED, QUARANTINED
 from intent_spark.events.finish import Counts, finish_all, sweep
 from intent_spark.events.ingestion import ingest_batch, is_blank, new_batch, preview_gates
+from intent_spark.events.modes import check_mode
 from intent_spark.events.quality import gate_lines
 from intent_spark.events.raw import RawFile, inspect_files, plain_path, read_raw, readable
 from intent_spark.events.replay import Refused, find_refused, known_reasons, replay
@@ -65,20 +66,8 @@ class IngestEvents(Job):
         add_acceptance_options(parser)
 
     def check_options(self, options: Namespace) -> None:
-        """Files need a source and an input, a replay a reason, an acceptance a name."""
-        if options.accept_gate:
-            return check_acceptance(options)
-        needed = ("reason",) if options.replay else ("source",) if options.available_now else ("source", "input")
-        missing = [f"--{name}" for name in needed if getattr(options, name) is None]
-        if missing:
-            raise UsageError(f"the following arguments are required: {', '.join(missing)}; see --help.")
-        if options.sample and not options.dry_run:
-            raise UsageError("--sample only shows: use it with --dry-run.")
-        useless = ("input", "format", "date", "start_date", "end_date", "sample") if options.replay else ("reason",)
-        given = [f"--{name.replace('_', '-')}" for name in useless if getattr(options, name) is not None]
-        if given:
-            raise UsageError(f"{', '.join(given)} {'with' if options.replay else 'without'} --replay says nothing.")
-        return check_available(options)
+        """Files need a source and an input, a replay a reason, an acceptance a name; what is not read is refused."""
+        check_mode(options)
 
     def plan(self, context: JobContext, options: Namespace) -> Plan:
         """Which files are new, told by their contents, and what runs before left unfinished."""

@@ -20,7 +20,7 @@ from pyspark.sql.types import MapType, StructField, StructType
 from intent_spark.config.errors import InputError, UsageError
 from intent_spark.config.source import TYPED_FORMATS, SourceMapping
 from intent_spark.events.kafka import is_kafka, read_offsets
-from intent_spark.lakehouse.causes import java_chain, root_cause
+from intent_spark.lakehouse.causes import AVRO_IS_LACKING, java_chain, lacks_avro, root_cause
 
 # ``_batch`` is the batch in which a replayed row was refused; a row of a file has none yet.
 POSITION = ("_batch", "_file", "_block", "_row")
@@ -52,8 +52,8 @@ def readable(paths: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except (Py4JJavaError, PySparkException) as error:
-        if "find data source: avro" in str(error):
-            raise UsageError("avro files need Spark's module for them: run 'tools/setup.sh avro' once.") from error
+        if lacks_avro(error):
+            raise UsageError(AVRO_IS_LACKING) from error
         told = [unquote(text) for text in java_chain(error)]
         names = (Path(path).name for path in paths)
         file = next((name for name in names if any(name in text for text in told)), f"of {len(paths)} files")

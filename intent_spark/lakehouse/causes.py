@@ -20,3 +20,11 @@ def root_cause(error: BaseException) -> str:
     chain = java_chain(error)
     lines = [line.strip() for line in (chain[-1] if chain else str(error)).splitlines() if line.strip()]
     return lines[0] if lines else "no message"
+
+
+AVRO_IS_LACKING = "avro files need Spark's module for them: run 'tools/setup.sh avro' once."
+
+
+def lacks_avro(error: BaseException) -> bool:
+    """Whether Spark was asked for avro files without the module that reads them."""
+    return "find data source: avro" in str(error)

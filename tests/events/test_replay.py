@@ -161,7 +161,17 @@ def test_what_a_replay_may_not_be_told(context: JobContext, dirty: Path) -> None
 
     assert refuse("--replay") == "the following arguments are required: --reason; see --help."
     assert refuse("--replay", "--reason", "x", "--input", "p") == "--input with --replay says nothing."
-    assert refuse("--source", "s", "--input", "p", "--reason", "x") == "--reason without --replay says nothing."
+    assert refuse("--replay", "--reason", "x", "--accept-columns") == "--accept-columns with --replay says nothing."
+    files = ("--source", "s", "--input", "p")
+    assert refuse(*files, "--reason", "x") == "--reason without --replay says nothing."
+    assert refuse(*files, "--per-batch", "2", "--by", "ann") == "--by without --accept-gate says nothing."
+    assert refuse(*files, "--sample", "9") == "--sample only shows: use it with --dry-run."
+    assert refuse("--source", "s") == "the following arguments are required: --input; see --help."
+    late = ("--available-now", "--source", "s", "--end-date", "2026-03-02")
+    assert refuse(*late) == "--end-date with --available-now says nothing."
+    gate = ("--accept-gate", "2026-03-01:low_volume", "--by", "ann")
+    assert refuse(*gate, "--date", "2026-03-01") == "--date with --accept-gate says nothing."
+    assert refuse(*gate[:2]) == "--accept-gate needs --by NAME: a gate is accepted by somebody."
     assert replay(context, "bad_weather").status == "nothing_to_do"
     plan = IngestEvents().plan(context, build_parser(IngestEvents()).parse_args(["--replay", "--reason", "rain"]))
     assert plan.lines() == [
