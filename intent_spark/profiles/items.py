@@ -47,15 +47,19 @@ def named_columns(texts: Iterable[str]) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class EventFrames:
-    """Events with what their items were, and the same without: who reads no item need not look for it."""
+    """Events with what their items were, and the same without: who reads no item need not look for it.
+
+    ``capped`` tells that no user has more events on a day than one task may fold.
+    """
 
     described: DataFrame
     bare: DataFrame
+    capped: bool = True
 
     @classmethod
-    def of(cls, events: DataFrame) -> EventFrames:
+    def of(cls, events: DataFrame, capped: bool = True) -> EventFrames:
         """Events that have all that is read of their items already."""
-        return cls(events, events)
+        return cls(events, events, capped)
 
     def reading(self, texts: Iterable[str]) -> DataFrame:
         """The frame for some expressions."""
@@ -63,7 +67,16 @@ class EventFrames:
 
     def where(self, condition: Column) -> EventFrames:
         """Some of the events."""
-        return EventFrames(self.described.where(condition), self.bare.where(condition))
+        return EventFrames(self.described.where(condition), self.bare.where(condition), self.capped)
+
+    def moved(self, texts: Iterable[str], *keys: str) -> DataFrame:
+        """The frame for some expressions, moved to where it is folded by the keys.
+
+        Where days are not capped it stays where it is read: each task folds its part of a heavy user's day, and Spark
+        moves and folds the parts.
+        """
+        rows = self.reading(texts)
+        return rows.repartition(*keys) if self.capped else rows
 
 
 def with_items(

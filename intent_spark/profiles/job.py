@@ -6,6 +6,7 @@ import time
 from argparse import ArgumentParser, Namespace
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from functools import partial
 from typing import ClassVar
 
 from pyspark.sql import functions as F
@@ -25,6 +26,7 @@ from intent_spark.lakehouse.job import (
 from intent_spark.lakehouse.job_runs import Cost, Outcome, last_costs
 from intent_spark.lakehouse.lakehouse import Build, Lakehouse
 from intent_spark.lakehouse.quality import check_gates
+from intent_spark.lakehouse.reads import counting_reads
 from intent_spark.lakehouse.shop import data_range, event_rows, touched_days
 from intent_spark.profiles.contract import definition_hash, feature_hashes
 from intent_spark.profiles.declarations import check_declarations
@@ -58,13 +60,11 @@ class BuildProfiles(Job):
         parser.add_argument(
             "--stale", action="store_true", help="every snapshot that the table holds and that is not up to date"
         )
-        parser.add_argument(
-            "--step-days", type=positive, default=1, help="days between the range's snapshots (default: 1)"
-        )
+        parser.add_argument("--step-days", type=positive, help="days between the range's snapshots (default: 1)")
         parser.add_argument(
             "--strategy", choices=("auto", "roll", "merge", "direct"), default="auto",
             help="how snapshots are made: rolled on from an earlier one, merged from user_days, directly from events; "
-            "all give equal rows (default: auto, what reads least)",
+            "all give equal rows (default: auto, what the last runs say is quickest, else what folds least)",
         )  # fmt: skip
         parser.add_argument(
             "--parallelism", type=positive, default=1, help="snapshots built at the same time (default: 1)"
@@ -136,6 +136,8 @@ def _wanted_dates(lakehouse: Lakehouse, options: Namespace) -> list[date]:
         raise UsageError(
             "--as-of names single dates, --start-date and --end-date a range, --stale all that are there; use one."
         )
+    if options.step_days and not options.start_date:
+        raise UsageError("--step-days is of a range: say --start-date and --end-date, or leave it out.")
     if options.stale:
         lakehouse.require(PROFILES, "build_profiles --as-of DAY")
         if not (there := sorted(lakehouse.partition_sizes(PROFILES))):
@@ -145,7 +147,7 @@ def _wanted_dates(lakehouse: Lakehouse, options: Namespace) -> list[date]:
         return sorted(set(options.as_of))
     if not (options.start_date and options.end_date):
         raise UsageError("say which snapshots: --as-of DAY, or --start-date DAY --end-date DAY, or --stale.")
-    return day_range(options.start_date, options.end_date, options.step_days)
+    return day_range(options.start_date, options.end_date, options.step_days or 1)
 
 
 def _check_dates(context: JobContext, wanted: list[date]) -> None:
@@ -207,10 +209,11 @@ def _build_days(
         chunk = days[start : start + DAYS_PER_COMMIT]
         expected = sum(rows.get(day, 0) for day in chunk)
         predicted = {} if rate is None else {"predicted_seconds": round(rate * expected, 1)}
-        fields = {"first": chunk[0], "last": chunk[-1], "days": len(chunk), "reads_rows": expected, **predicted}
+        fields = {"first": chunk[0], "last": chunk[-1], "days": len(chunk), "predicted_rows": expected, **predicted}
         with step("build_profiles.user_days", **fields) as counts:
             files = -(-max(rows.get(day, 0) for day in chunk) // rows_per_file)
-            counts["events"], counts["rows"] = tables.write_days(chunk, max(files, 1))
+            write = partial(tables.write_days, chunk, max(files, 1))
+            (counts["events"], counts["rows"]), counts["read_rows"] = counting_reads(tables.lakehouse.spark, write)
             if items_read(tables.features):
                 counts["unknown_items"] = tables.unknown_items(chunk)
             total += counts["events"]
@@ -234,14 +237,15 @@ def _build_snapshots(tables: ProfileTables, runs: list[list[Snapshot]]) -> tuple
 
 def _build_snapshot(tables: ProfileTables, snapshot: Snapshot) -> tuple[int, Cost]:
     as_of, reads = snapshot.way.as_of, snapshot.reads
-    fields = {"as_of": as_of, "strategy": snapshot.strategy, "reads_rows": reads.rows, "reads_bytes": reads.bytes}
-    fields |= {"why": snapshot.why} if snapshot.why else {}
+    fields = {"as_of": as_of, "strategy": snapshot.strategy, **({"why": snapshot.why} if snapshot.why else {})}
+    fields |= {"predicted_rows": reads.rows, "predicted_bytes": reads.bytes}
     if snapshot.seconds is not None:
         fields["predicted_seconds"] = round(snapshot.seconds, 1)
     with step("build_profiles.profiles", **fields) as counts:
         started = time.monotonic()
         if not snapshot.way.is_there:
-            tables.write_state(snapshot)
+            write = partial(tables.write_state, snapshot)
+            counts["read_rows"] = counting_reads(tables.lakehouse.spark, write)[1]
         counts["rows"] = tables.write_profiles(as_of)
         if tables.features.user:
             counts["unknown_users"] = tables.unknown_users(as_of)

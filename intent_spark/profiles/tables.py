@@ -62,9 +62,10 @@ class ProfileTables:
             suspected = days_to_cap(self.lakehouse, touched_days(self.lakehouse) if days is None else days, cap)
             events = capped(events, cap, suspected)
         if not (read := items_read(self.features)):
-            return EventFrames.of(events)
+            return EventFrames.of(events, capped=cap is not None)
         held = touched_days(self.lakehouse) if days is None else days
-        return EventFrames(with_items(events, self.items(), held, self.features.unknown_item, read), events)
+        described = with_items(events, self.items(), held, self.features.unknown_item, read)
+        return EventFrames(described, events, capped=cap is not None)
 
     def create(self) -> None:
         """Make the tables that are missing, before anything is built side by side."""

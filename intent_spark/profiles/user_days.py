@@ -35,7 +35,7 @@ def days_of(events: EventFrames, partials: Sequence[Partial], sequence: Sequence
     """
 
     def rows(some: Sequence[Partial]) -> DataFrame:
-        return events.reading(texts_of_partials(some)).repartition(*DAY)
+        return events.moved(texts_of_partials(some), *DAY)
 
     plain = [p for p in partials if p.within_day in FOLDS and not p.type.startswith("struct")]
     listed = [p for p in partials if p.within_day == "distinct" or p.type.startswith("struct")]
@@ -50,7 +50,7 @@ def days_of(events: EventFrames, partials: Sequence[Partial], sequence: Sequence
 
 def last_events(events: EventFrames, sequence: SequenceSettings, *keys: str) -> DataFrame:
     """The last events by the keys."""
-    return newest_of_events(events.reading(texts_of_sequence(sequence)).repartition(*keys), sequence, *keys)
+    return newest_of_events(events.moved(texts_of_sequence(sequence), *keys), sequence, *keys)
 
 
 def _plain(partial: Partial) -> Column:

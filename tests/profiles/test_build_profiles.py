@@ -272,6 +272,7 @@ def test_a_date_without_data(small_context: JobContext, as_of: str) -> None:
         (("--start-date", "2026-03-02"), "say which snapshots"),
         (("--as-of", "2026-03-02", "--end-date", "2026-03-04"), "all that are there; use one"),
         (("--as-of", "2026-03-02", "--stale"), "all that are there; use one"),
+        (("--as-of", "2026-03-02", "--step-days", "2"), "--step-days is of a range"),
         (("--stale",), "has no table 'profiles'; run build_profiles --as-of DAY first"),
         (("--start-date", "2026-03-04", "--end-date", "2026-03-02"), "is not before --end-date"),
         (

@@ -132,6 +132,21 @@ def test_events_and_days_move_before_they_are_folded(spark: SparkSession) -> Non
     assert exchanges(state).count("hashpartitioning(user_id)") == families
 
 
+def test_without_a_cap_a_heavy_day_is_folded_by_all_who_read_it(spark: SparkSession) -> None:
+    """In two phases: each task folds its part, and keys of maps are moved apart from each other."""
+    features, events = load_settings().features, events_frame(spark, TEN, "UTC").withColumn(LEVEL, F.lit(0))
+    days = user_days(EventFrames.of(events, capped=False), features)
+    by_day = "hashpartitioning(user_id, event_date) for ENSURE_REQUIREMENTS"
+    by_key = "hashpartitioning(user_id, event_date, part, key) for ENSURE_REQUIREMENTS"
+    assert set(exchanges(days)) == {by_day, by_key}
+    plan = days._jdf.queryExecution().executedPlan().toString()
+    for fold in ("partial_sum", "partial_max_by", "partial_collect_set"):
+        assert fold in plan, "parts are folded before they move"
+    moved = user_days(EventFrames.of(events), features)
+    told, wanted = (frame.orderBy("user_id", "event_date").collect() for frame in (days, moved))
+    assert told == wanted
+
+
 def exchanges(frame: DataFrame) -> list[str]:
     """The exchanges of a plan, and by which columns; those that Spark had to add by itself are told as such."""
     plan = frame._jdf.queryExecution().executedPlan().toString()
