@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The one launcher: ./spark-submit.sh JOB [--env local|standalone|yarn|k8s] [--warehouse PATH] [job options]
+# The one launcher: ./spark-submit.sh JOB [--env local|standalone] [--warehouse PATH] [job options]
 # Runs the job with INTENT_SPARK_PYTHON, or the clone's own Python, or a python3 that has the packages, and with a
 # Java that Spark runs on.
 set -eu

@@ -7,6 +7,7 @@ as any other and are scored by the model it registers. The split is random, as p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +29,12 @@ NUMERIC = (
 )  # fmt: skip
 FROM_TRANSACTIONS = "PageValues"
 # Few inputs, of which one tells most: every tree may read all. By five-fold cross-validation of training sessions.
-SETTINGS = {"gbdt_tree_inputs": 1.0, "gbdt_split_inputs": 0.5}
+# Sessions are nobody's, so nothing is known of who comes back.
+OVERRIDES = ("model.gbdt_tree_inputs=1.0", "model.gbdt_split_inputs=0.5", "model.churn_weight=0")
 SPLIT_SEED = 7  # of the sessions: one split for all seeds of the models, so that intervals are of its sessions
 
 
-def measure(data: Path, seeds: list[int], folder: Path) -> None:
+def measure(data: Path, seeds: list[int], folder: Path, overrides: Sequence[str] = ()) -> None:
     """A table with ``PageValues`` and one without; says so where the file is not there."""
     if not (data / FILE).exists():
         print(f"\nonline_shoppers: left out, {data / FILE} is not there", flush=True)  # noqa: T201
@@ -44,7 +46,10 @@ def measure(data: Path, seeds: list[int], folder: Path) -> None:
         place = folder / f"online_shoppers{len(numeric)}"
         examples = _examples(sessions, numeric).coalesce(1).sortWithinPartitions("user_id")
         examples.write.format("delta").mode("overwrite").save(str(place / "examples"))
-        show(f"online_shoppers{title}", together([_run(spark, place, seed) for seed in seeds]))
+        show(
+            f"online_shoppers{title}",
+            together([_run(spark, place, [*OVERRIDES, *overrides, f"model.seed={seed}"]) for seed in seeds]),
+        )
     spark.stop()
 
 
@@ -60,12 +65,12 @@ def _examples(sessions: DataFrame, numeric: list[str]) -> DataFrame:
     return numbered.select(user, outcome, F.lit(1.0).alias("weight"), split.alias("split"), *known)
 
 
-def _run(spark: SparkSession, place: Path, seed: int) -> Outcome:
+def _run(spark: SparkSession, place: Path, overrides: Sequence[str]) -> Outcome:
     """One seed's model and what it says of the test sessions."""
     version = DeltaTable(str(place / "examples")).version()
-    config = load_settings().model.model_copy(update=SETTINGS | {"seed": seed})
+    config = load_settings(overrides=overrides).model
     request = TrainingRequest(
-        str(place / "examples"), version, place / f"models-{seed}", config, horizon_days=1, ranks=1
+        str(place / "examples"), version, place / f"models-{config.seed}", config, horizon_days=1, ranks=1
     )
     trained = train(spark, request)
     test = DeltaTable(str(place / "examples"), version=version).to_pyarrow_table(filters=[("split", "=", "test")])

@@ -89,7 +89,7 @@ def main(words: Sequence[str]) -> int:
         if ONLINE_SHOPPERS in options.only:
             from benchmarks import online_shoppers
 
-            online_shoppers.measure(Path(options.data), options.seeds, folder)
+            online_shoppers.measure(Path(options.data), options.seeds, folder, options.set)
     return 0
 
 
