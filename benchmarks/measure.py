@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from benchmarks.memory import forget_peak, peak_gigabytes
 from intent_spark.config.loading import load_settings
 from intent_spark.lakehouse.session import spark_session
 
 Row = dict[str, object]
+ROUNDS = 3
 
 
 def session(folder: str, partitions: int) -> SparkSession:
@@ -24,6 +26,11 @@ def session(folder: str, partitions: int) -> SparkSession:
         "spark.ui.showConsoleProgress": "false",
     }
     return spark_session(environment.model_copy(update={"conf": conf}), "benchmark")
+
+
+def write(frame: DataFrame, out: Path | str) -> None:
+    """As Parquet files, in place of those of an earlier round."""
+    frame.write.mode("overwrite").parquet(str(out))
 
 
 def timed(spark: SparkSession, way: str, work: Callable[[], object]) -> Row:
@@ -39,6 +46,24 @@ def timed(spark: SparkSession, way: str, work: Callable[[], object]) -> Row:
     row["shuffled MB"] = round(shuffled / 1e6)
     print(", ".join(f"{name}: {value}" for name, value in row.items()), file=sys.stderr, flush=True)  # noqa: T201
     return row
+
+
+def in_turns(spark: SparkSession, ways: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, Row]:
+    """What ``timed`` gives of each way by its name: the run of the middle seconds of ``rounds``.
+
+    The ways take turns, so that a slower minute of the machine hits all of them. ``first seconds`` are those of the
+    first round, in which Java still had to load and compile what the way does.
+    """
+    found = [{name: timed(spark, name, work) for name, work in ways.items()} for _ in range(rounds)]
+    rows = {}
+    for name in ways:
+        runs = sorted((each[name] for each in found), key=_seconds)
+        rows[name] = runs[rounds // 2] | {"first seconds": found[0][name]["seconds"]}
+    return rows
+
+
+def _seconds(row: Row) -> float:
+    return float(str(row["seconds"]))
 
 
 def shuffled_bytes(spark: SparkSession) -> int:

@@ -1,7 +1,7 @@
 """24 plain aggregates by user: our direct way and our roll beside one pass of Spark SQL and beside DuckDB.
 
-All read the same Parquet files, write one snapshot as Parquet and give equal rows, which is checked. Times are seconds
-of the wall clock in one run, ratios are to the hand-written Spark SQL.
+All read the same Parquet files, write one snapshot as Parquet and give equal rows, which is checked. The ways take
+turns; ratios are of the middle of three rounds.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import tempfile
 from argparse import Namespace
-from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from benchmarks.history import AS_OF, PARTITIONS, History
-from benchmarks.measure import Row, session, timed, with_ratios
+from benchmarks.measure import Row, in_turns, session, with_ratios, write
 from intent_spark.config.features import FeaturesConfig
 from intent_spark.profiles.direct import EventDays
 from intent_spark.profiles.fold import StoredDays
@@ -34,6 +33,8 @@ SUMS = {
     "spend": ("purchase", "price * quantity"), "cart_value": ("cart", "price * quantity"),
     "quantity": ("purchase", "quantity"),
 }  # fmt: skip
+SPARK_SQL, DIRECT, DUCKDB = "Spark SQL, one pass", "intent_spark, direct", "DuckDB, one pass"
+TILE, ROLL = "intent_spark, tile of one day", "intent_spark, roll of one day"
 
 
 def main(options: Namespace) -> None:
@@ -75,6 +76,10 @@ def hand_written() -> str:
     return f"select user_id, {', '.join(columns)} from events group by user_id"
 
 
+def _sum(*seconds: object) -> float:
+    return round(sum(float(str(each)) for each in seconds), 2)
+
+
 class _Bench:
     """The files, and the ways timed over them."""
 
@@ -82,47 +87,45 @@ class _Bench:
         self.spark, self.folder, self.history = spark, folder, history
         self.features = plain_features()
         self.slots = Slots(self.features)
-        self.results: dict[str, Path] = {}
 
     def run(self) -> list[Row]:
-        """Make the files, time each way, compare what they wrote."""
+        """Make the files, time the ways in turns, compare what they wrote."""
         self.history.write(self.spark, self.folder / "events")
         self.spark.read.parquet(str(self.folder / "events")).createOrReplaceTempView("events")
-        spark_sql = self._timed("Spark SQL, one pass", lambda out: self._write(self.spark.sql(hand_written()), out))
-        direct = self._timed("intent_spark, direct", self._direct)
-        duckdb = self._timed("DuckDB, one pass", self._duckdb)
         self._before_rolling()
-        tile = self._timed("intent_spark, tile of one day", self._tile, snapshot=False)
-        roll = self._timed("intent_spark, roll of one day", self._roll)
+        ways = {
+            SPARK_SQL: self._spark_sql,
+            DIRECT: self._direct,
+            DUCKDB: self._duckdb,
+            TILE: self._tile,
+            ROLL: self._roll,
+        }
+        rows = in_turns(self.spark, ways)
         self._compare()
-        seconds = sum(float(str(row["seconds"])) for row in (tile, roll))
-        both: Row = {"way": "intent_spark, one more day", "seconds": seconds, "peak GB": "", "shuffled MB": ""}
-        rows = [spark_sql, direct, duckdb, tile, roll, both]
-        return with_ratios(rows, {"Spark SQL": spark_sql, "direct": direct, "DuckDB": duckdb})
+        others = {"Spark SQL": rows[SPARK_SQL], "direct": rows[DIRECT], "DuckDB": rows[DUCKDB]}
+        both: Row = {"way": "intent_spark, one more day", "peak GB": "", "shuffled MB": ""}
+        both |= {key: _sum(rows[TILE][key], rows[ROLL][key]) for key in ("seconds", "first seconds")}
+        return with_ratios([*rows.values(), both], others)
 
-    def _timed(self, way: str, work: Callable[[Path], None], snapshot: bool = True) -> Row:
-        out = self.folder / f"result-{len(self.results)}"
-        row = timed(self.spark, way, lambda: work(out))
-        if snapshot:
-            self.results[way] = out
-        return row
+    def _result(self, way: str) -> Path:
+        return self.folder / "results" / way
 
-    @staticmethod
-    def _write(frame: DataFrame, out: Path) -> None:
-        frame.write.parquet(str(out))
+    def _spark_sql(self) -> None:
+        write(self.spark.sql(hand_written()), self._result(SPARK_SQL))
 
     def _profiles(self, state: DataFrame) -> DataFrame:
         return profiles_of(state, None, self.features, AS_OF, "UTC").drop("as_of", "definition_hash")
 
-    def _direct(self, out: Path) -> None:
+    def _direct(self) -> None:
         days = EventDays(EventFrames.of(self.spark.table("events")))
         state = build_state(days, self.features, find_way(self.slots, AS_OF, None), "UTC")
-        self._write(self._profiles(state), out)
+        write(self._profiles(state), self._result(DIRECT))
 
-    def _duckdb(self, out: Path) -> None:
+    def _duckdb(self) -> None:
         import duckdb
 
-        out.mkdir()
+        out = self._result(DUCKDB)
+        out.mkdir(parents=True, exist_ok=True)
         connection = duckdb.connect()
         connection.execute(f"set threads = {os.cpu_count()}")
         files = f"read_parquet('{self.folder}/events/*/*.parquet', hive_partitioning = true)"
@@ -134,34 +137,34 @@ class _Bench:
         yesterday = AS_OF - timedelta(days=1)
         days = EventDays(EventFrames.of(self.spark.table("events").where(F.col("event_date") < F.lit(yesterday))))
         state = build_state(days, self.features, find_way(self.slots, yesterday, None), "UTC")
-        self._write(state, self.folder / "state")
+        write(state, self.folder / "state")
         for window in WINDOWS:
             self._write_tile(yesterday - timedelta(days=window))
 
     def _write_tile(self, day: date) -> None:
         events = self.spark.table("events").where(F.col("event_date") == F.lit(day))
-        self._write(
+        write(
             user_days(EventFrames.of(events), self.features).drop("event_date"),
             self.folder / "days" / f"event_date={day}",
         )
 
-    def _tile(self, out: Path) -> None:
+    def _tile(self) -> None:
         self._write_tile(AS_OF - timedelta(days=1))
 
-    def _roll(self, out: Path) -> None:
+    def _roll(self) -> None:
         """The new state, and the profiles of it: both are written, as the job does."""
         yesterday = AS_OF - timedelta(days=1)
         way = find_way(self.slots, AS_OF, Base(yesterday, same_slots(list(self.slots))))
         days = StoredDays(self.spark.read.parquet(str(self.folder / "days")))
         before = self.spark.read.parquet(str(self.folder / "state"))
-        self._write(build_state(days, self.features, way, "UTC", before), self.folder / "rolled")
-        self._write(self._profiles(self.spark.read.parquet(str(self.folder / "rolled"))), out)
+        write(build_state(days, self.features, way, "UTC", before), self.folder / "rolled")
+        write(self._profiles(self.spark.read.parquet(str(self.folder / "rolled"))), self._result(ROLL))
 
     def _compare(self) -> None:
         """All ways wrote equal rows: as many, and of every column the same sum over users, weighted by their hash."""
         told = {}
-        for way, path in self.results.items():
-            frame = self.spark.read.parquet(str(path))
+        for way in (SPARK_SQL, DIRECT, DUCKDB, ROLL):
+            frame = self.spark.read.parquet(str(self._result(way)))
             names = sorted(c for c in frame.columns if c != "user_id")
             sums = [F.expr(f"sum(cast(`{n}` as bigint) * pmod(xxhash64(user_id), 1009))").alias(n) for n in names]
             told[way] = frame.agg(F.count("*").alias("rows"), *sums).collect()[0].asDict()

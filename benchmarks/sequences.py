@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from benchmarks.history import AS_OF, PARTITIONS, History
-from benchmarks.measure import session, timed, with_ratios
+from benchmarks.measure import in_turns, session, with_ratios, write
 from intent_spark.config.features import FeaturesConfig
 from intent_spark.config.loading import load_settings
 from intent_spark.profiles.direct import EventDays
@@ -40,11 +40,14 @@ def main(options: Namespace) -> None:
         events = spark.read.parquet(str(root / "events"))
         yesterday = AS_OF - timedelta(days=1)
         before = EventDays(EventFrames.of(events.where(F.col("event_date") < F.lit(yesterday))))
-        build_state(before, FEATURES, find_way(Slots(FEATURES), yesterday, None), "UTC").write.parquet(f"{root}/state")
-        full = timed(spark, "full sort", lambda: full_sort(events).write.parquet(f"{root}/full"))
-        roll = timed(spark, "intent_spark, roll of one day", lambda: _roll(spark, root, events))
+        write(build_state(before, FEATURES, find_way(Slots(FEATURES), yesterday, None), "UTC"), f"{root}/state")
+        ways = {
+            "full sort": lambda: write(full_sort(events), f"{root}/full"),
+            "intent_spark, roll of one day": lambda: _roll(spark, root, events),
+        }
+        found = in_turns(spark, ways)
         _compare(spark, root)
-        rows = with_ratios([full, roll], {"full sort": full})
+        rows = with_ratios([*found.values()], {"full sort": found["full sort"]})
         spark.stop()
     print(f"last {SEQUENCE.length} events: {history}")  # noqa: T201
     print(text_table(rows))  # noqa: T201
@@ -69,10 +72,10 @@ def _roll(spark: SparkSession, root: Path, events: DataFrame) -> None:
     """The day's tile, then yesterday's last events and the day's as one."""
     yesterday = AS_OF - timedelta(days=1)
     last_day = EventFrames.of(events.where(F.col("event_date") == F.lit(yesterday)))
-    user_days(last_day, FEATURES).write.parquet(f"{root}/days")
+    write(user_days(last_day, FEATURES), f"{root}/days")
     days = StoredDays(spark.read.parquet(f"{root}/days"))
     way = find_way(Slots(FEATURES), AS_OF, Base(yesterday))
-    build_state(days, FEATURES, way, "UTC", spark.read.parquet(f"{root}/state")).write.parquet(f"{root}/rolled")
+    write(build_state(days, FEATURES, way, "UTC", spark.read.parquet(f"{root}/state")), f"{root}/rolled")
 
 
 def _compare(spark: SparkSession, root: Path) -> None:

@@ -25,7 +25,9 @@ from intent_spark.config.errors import UsageError
 from intent_spark.config.features import FeaturesConfig, SequenceSettings, words
 from intent_spark.profiles.contract import feature_columns, states_contract, user_days_contract
 from intent_spark.profiles.partials import all_partials
+from intent_spark.profiles.profile import derived_texts
 from intent_spark.profiles.sequence import counted_events
+from intent_spark.profiles.texts import selected
 
 EVENT_COLUMNS = (
     "event_date date, event_id string, user_id string, event_type string, item_id string, category string, "
@@ -93,7 +95,10 @@ def check_declarations(spark: SparkSession, features: FeaturesConfig) -> None:
     for level in features.derived_in_levels():
         told = [Declared(d.name, d.expression, NUMBERS, "derived features are numbers") for d in level]
         _check(profile, told, "the other features")
-        profile = profile.withColumns({d.name: F.expr(d.expression).cast("double") for d in level})
+        # Also as it will be read: a comment at the end would swallow what follows.
+        texts = derived_texts(level)
+        _check(profile, [Declared(*named) for named in texts.items()], "the other features")
+        profile = selected(profile, ("*",), texts)
 
 
 FITS: dict[str, tuple[tuple[type[DataType], ...], str]] = {

@@ -12,11 +12,12 @@ from pyspark.sql.types import IntegerType
 
 from intent_spark.config.features import SequenceSettings, words
 from intent_spark.config.source import EVENT_TYPES
-from intent_spark.profiles.fold import Step, StoredDays, fold
+from intent_spark.profiles.fold import USER, Step, StoredDays, fold
 from intent_spark.profiles.items import EventFrames, texts_of_partials
 from intent_spark.profiles.partials import Partial
 from intent_spark.profiles.slots import Slot
 from intent_spark.profiles.spans import DayRange
+from intent_spark.profiles.texts import selected
 from intent_spark.profiles.user_days import days_of, last_events
 
 
@@ -59,13 +60,11 @@ def event_rows(events: DataFrame, partials: Sequence[Partial]) -> DataFrame:
     others = sorted(read - {"user_id", "event_date", "event_type"})
     small = next((name for name in others if isinstance(events.schema[name].dataType, IntegerType)), None)
     whole = [name for name in others if name != small]
-    moved = events.select("user_id", F.expr(_packed(small)).alias(PACKED), *whole).repartition("user_id")
-    unpacked = [F.expr(_day()).alias("event_date"), *map(F.col, whole)]
-    unpacked += [F.expr(_small()).alias(small)] if small else []
-    unpacked += [F.expr(_type()).alias("event_type")] if "event_type" in read else []
-    rows = moved.select(F.col("user_id"), F.col(PACKED), *unpacked)
-    columns = [F.expr(text).alias(p.name) for p, text in zip(partials, told, strict=True)]
-    return rows.select("user_id", "event_date", *columns)
+    moved = selected(events, (*USER, *whole), {PACKED: _packed(small)}).repartition("user_id")
+    unpacked = {"event_date": _day()} | ({small: _small()} if small else {})
+    unpacked |= {"event_type": _type()} if "event_type" in read else {}
+    rows = selected(moved, (*USER, PACKED, *whole), unpacked)
+    return selected(rows, (*USER, "event_date"), {p.name: text for p, text in zip(partials, told, strict=True)})
 
 
 # The packed number: 32 bits of an integer, a bit that is set where it is null, the day, a bit for each type.

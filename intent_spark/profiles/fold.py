@@ -8,14 +8,16 @@ from datetime import date
 from functools import reduce
 from typing import Protocol
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+from pyspark.sql import DataFrame
 
 from intent_spark.config.features import SequenceSettings
 from intent_spark.profiles.sequence import newest_of_days
 from intent_spark.profiles.slots import DECAY_UNIT, Slot
 from intent_spark.profiles.spans import DayRange, Span, span
+from intent_spark.profiles.texts import folded
 from intent_spark.profiles.user_days import entries, kept_hashes
+
+USER = ("user_id",)
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,10 @@ def fold(days: DataFrame, slots: Sequence[Slot], step: Step, met: Sequence[DayRa
     listed = [s for s in slots if s.fold in ("distinct", "gaps") or s.type.startswith("struct<event_time")]
     keyed = [s for s in slots if s.fold == "keyed"]
     present = within(days, [*read_ranges(slots, step), *met])
-    families = [present.groupBy("user_id").agg(F.count("*").alias("days"), *[_plain(s, step) for s in plain])]
+    families = [folded(present, USER, {"days": "count(*)"} | {s.name: _plain(s, step) for s in plain})]
     if listed:
         near = within(days, read_ranges(listed, step))
-        families.append(near.groupBy("user_id").agg(*[_listed(s, step) for s in listed]))
+        families.append(folded(near, USER, {s.name: _listed(s, step) for s in listed}))
     if keyed:
         families.append(_keyed(days, keyed, step))
     return reduce(lambda left, right: left.join(right, on="user_id", how="left"), families).drop("days")
@@ -95,14 +97,14 @@ def _signed(slot: Slot, step: Step, column: str) -> str:
     return f"sum(case when {days.added.sql} then {column}{leaving} end)"
 
 
-def _plain(slot: Slot, step: Step) -> Column:
+def _plain(slot: Slot, step: Step) -> str:
     column = f"`{slot.partial.name}`"
     if slot.fold == "sum":
-        return F.expr(_signed(slot, step, column)).alias(slot.name)
+        return _signed(slot, step, column)
     inside = step.span(slot).added.sql
     if slot.fold == "decayed":
-        return F.expr(f"sum(case when {inside} then {column} * {_weight(slot, step)} end)").alias(slot.name)
-    return F.expr(f"{slot.fold}(case when {inside} then {column} end)").alias(slot.name)
+        return f"sum(case when {inside} then {column} * {_weight(slot, step)} end)"
+    return f"{slot.fold}(case when {inside} then {column} end)"
 
 
 def decay_weights(slot: Slot) -> list[int]:
@@ -115,16 +117,14 @@ def _weight(slot: Slot, step: Step) -> str:
     return f"element_at(array({listed}), datediff(date'{step.as_of}', event_date))"
 
 
-def _listed(slot: Slot, step: Step) -> Column:
+def _listed(slot: Slot, step: Step) -> str:
     column, inside = f"`{slot.partial.name}`", step.span(slot).added.sql
     if slot.fold == "gaps":
-        return F.expr(f"array_sort(collect_list(case when {inside} and {column} = 1 then event_date end))").alias(
-            slot.name
-        )
+        return f"array_sort(collect_list(case when {inside} and {column} = 1 then event_date end))"
     if slot.fold == "distinct":
         united = f"array_distinct(flatten(collect_list(case when {inside} then {column} end)))"
-        return F.expr(f"slice(array_sort({united}), 1, {kept_hashes(slot.partial)})").alias(slot.name)
-    return F.expr(f"{slot.fold}(case when {inside} then {column} end)").alias(slot.name)
+        return f"slice(array_sort({united}), 1, {kept_hashes(slot.partial)})"
+    return f"{slot.fold}(case when {inside} then {column} end)"
 
 
 def _keyed(days: DataFrame, slots: list[Slot], step: Step) -> DataFrame:
@@ -137,11 +137,7 @@ def _keyed(days: DataFrame, slots: list[Slot], step: Step) -> DataFrame:
     near = within(days, read_ranges(slots, step))
     # A null map would make the whole array null.
     listed = ", ".join(f"coalesce({entry}, array())" for entry in told)
-    rows = near.select("user_id", "event_date", F.expr(f"inline(concat({listed}))"))
-    sums = [
-        F.expr(_signed(s, step, f"case when part = {parts[s.partial.name]} then value end")).alias(s.name)
-        for s in slots
-    ]
-    summed = rows.groupBy("user_id", "part", "key").agg(*sums)
-    maps = [entries(parts[s.partial.name], s.name, s.most_keys).alias(s.name) for s in slots]
-    return summed.groupBy("user_id").agg(*maps)
+    rows = near.selectExpr("user_id", "event_date", f"inline(concat({listed}))")
+    sums = {s.name: _signed(s, step, f"case when part = {parts[s.partial.name]} then value end") for s in slots}
+    summed = folded(rows, (*USER, "part", "key"), sums)
+    return folded(summed, USER, {s.name: entries(parts[s.partial.name], s.name, s.most_keys) for s in slots})

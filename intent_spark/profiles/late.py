@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+from pyspark.sql import DataFrame
 
 from intent_spark.config.features import FeaturesConfig
 from intent_spark.profiles.contract import feature_columns
+from intent_spark.profiles.fold import USER
+from intent_spark.profiles.texts import selected
 
 
 @dataclass(frozen=True)
@@ -32,28 +33,28 @@ def moved(before: DataFrame, after: DataFrame, features: FeaturesConfig) -> Move
     columns = [c for c in feature_columns(features) if c.name in before.columns]
     old, new = _paired(before, [c.name for c in columns], "old"), _paired(after, [c.name for c in columns], "new")
     pairs = old.join(new, on="user_id", how="full")
-    differs = {c.name: _differs(c.name, c.type) for c in columns}
-    some = F.greatest(*[flag.cast("int") for flag in differs.values()], F.lit(0))
+    differs = {c.name: f"cast({_differs(c.name, c.type)} as bigint)" for c in columns}
     numbers = [c.name for c in columns if c.role == "numeric"]
-    counted = [F.sum(flag.cast("bigint")).alias(f"n/{name}") for name, flag in differs.items()]
-    changes = [F.max(_change(name)).alias(f"c/{name}") for name in numbers]
-    row = pairs.agg(F.sum(some).alias("users"), *counted, *changes).collect()[0].asDict()
+    sums = {"users": f"sum(greatest({', '.join([*differs.values(), '0L'])}))"}
+    sums |= {f"n/{name}": f"sum({flag})" for name, flag in differs.items()}
+    sums |= {f"c/{name}": f"max({_change(name)})" for name in numbers}
+    row = selected(pairs, (), sums).collect()[0].asDict()
     largest = max(((row[f"c/{name}"] or 0.0, name) for name in numbers), default=(0.0, ""))
     touched = sum(1 for name in differs if row[f"n/{name}"])
     return Moved(row["users"] or 0, touched, f"{largest[1]} by {largest[0]:.3g}" if largest[0] else "none")
 
 
 def _paired(frame: DataFrame, names: list[str], side: str) -> DataFrame:
-    return frame.select("user_id", *[F.col(f"`{name}`").alias(f"{side}/{name}") for name in names])
+    return selected(frame, USER, {f"{side}/{name}": f"`{name}`" for name in names})
 
 
-def _differs(name: str, kind: str) -> Column:
+def _differs(name: str, kind: str) -> str:
     old, new = (f"`{side}/{name}`" for side in ("old", "new"))
     if kind.startswith("map"):  # maps cannot be compared, their entries in the keys' order can
         old, new = (f"map_entries({column})" for column in (old, new))
-    return F.expr(f"not ({old} <=> {new})")
+    return f"not ({old} <=> {new})"
 
 
-def _change(name: str) -> Column:
+def _change(name: str) -> str:
     old, new = (f"coalesce(cast(`{side}/{name}` as double), 0)" for side in ("old", "new"))
-    return F.expr(f"abs({new} - {old}) / greatest(abs({old}), 1)")
+    return f"abs({new} - {old}) / greatest(abs({old}), 1)"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from intent_spark.config.features import FeaturesConfig, UserFeature, Window, WindowedFeature
+from intent_spark.config.features import DerivedFeature, FeaturesConfig, UserFeature, Window, WindowedFeature
 from intent_spark.profiles import sequence
 from intent_spark.profiles.contract import definition_hash, user_type
+from intent_spark.profiles.fold import USER
 from intent_spark.profiles.slots import DECAY_UNIT, Slot, Slots
 from intent_spark.profiles.state import first_instant
+from intent_spark.profiles.texts import selected
 
 MICROS_PER_DAY = 86_400_000_000
 
@@ -31,17 +34,23 @@ def profiles_of(
     end = first_instant(as_of, time_zone)
     micros = int(end.timestamp()) * 1_000_000
     slots = Slots(features)
-    told = [
-        F.expr(text).alias(name)
+    told = {
+        name: text
         for feature in features.windowed
         for window in feature.windows
         for name, text in formulas(feature, window, slots.of(feature, window), micros).items()
-    ]
-    last = sequence.told(features.sequence, micros) if features.sequence else []
-    described = with_user_features(state.select("user_id", *told, *last), users, features, as_of)
+    }
+    last = sequence.told(features.sequence, micros) if features.sequence else {}
+    described = with_user_features(selected(state, USER, told | last), users, features, as_of)
     for level in features.derived_in_levels():
-        described = described.withColumns({d.name: F.expr(d.expression).cast("double") for d in level})
-    return described.withColumns({"as_of": F.lit(as_of), "definition_hash": F.lit(definition_hash(features))})
+        described = selected(described, ("*",), derived_texts(level))
+    made_of = {"as_of": f"date'{as_of}'", "definition_hash": f"'{definition_hash(features)}'"}
+    return selected(described, ("*",), made_of)
+
+
+def derived_texts(level: Iterable[DerivedFeature]) -> dict[str, str]:
+    """SQL over the other features for each derived one."""
+    return {feature.name: f"cast({feature.expression} as double)" for feature in level}
 
 
 def formulas(feature: WindowedFeature, window: Window, slots: list[Slot], end_micros: int) -> dict[str, str]:

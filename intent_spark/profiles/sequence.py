@@ -56,26 +56,25 @@ def _cast(column: SequenceColumn) -> Column:
     return F.expr(f"cast({column.value} as {column.type})")
 
 
-def joined_on(sequence: SequenceSettings, since: datetime) -> list[Column]:
-    """The new events, ``+COLUMN``, before the old ones, ``-COLUMN``, less those that happened before ``since``."""
+def joined_on(sequence: SequenceSettings, since: datetime) -> dict[str, str]:
+    """SQL by column: new events, ``+COLUMN``, before the old, ``-COLUMN``, less those from before ``since``."""
     inside = f"e -> e >= timestamp'{since:%Y-%m-%d %H:%M:%S} UTC'"
     # The newest come first: those that have left the window are the last ones, in every column.
     still = f"coalesce(size(filter(`-{SEQUENCE_TIME}`, {inside})), 0)"
-    told = []
+    told = {}
     for name, kind in kept_types(sequence).items():
         nothing = f"cast(array() as {kind})"
         old = f"coalesce(slice(`-{name}`, 1, {still}), {nothing})"
         joined = f"slice(concat(coalesce(`+{name}`, {nothing}), {old}), 1, {sequence.length})"
-        told.append(F.expr(joined).cast(kind).alias(name))
+        told[name] = f"cast({joined} as {kind})"
     return told
 
 
-def told(sequence: SequenceSettings, end_micros: int) -> list[Column]:
-    """The columns of a profile that is as of an instant, in microseconds since 1970; oldest first."""
-    return [
-        F.expr(f"reverse(`{column.name}`)" if column.value else _gaps(end_micros)).alias(column.name)
-        for column in sequence.columns
-    ]
+def told(sequence: SequenceSettings, end_micros: int) -> dict[str, str]:
+    """SQL for the columns of a profile that is as of an instant, in microseconds since 1970; oldest first."""
+    return {
+        column.name: f"reverse(`{column.name}`)" if column.value else _gaps(end_micros) for column in sequence.columns
+    }
 
 
 def _gaps(end_micros: int) -> str:

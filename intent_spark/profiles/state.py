@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+from pyspark.sql import DataFrame
 
 from intent_spark.config.features import FeaturesConfig
-from intent_spark.profiles.fold import Days, Step, read_ranges
+from intent_spark.profiles.fold import USER, Days, Step, read_ranges
 from intent_spark.profiles.sequence import joined_on, kept_types
 from intent_spark.profiles.slots import GAPS, Slot, Slots
 from intent_spark.profiles.spans import BEGINNING, DayRange, span, window_start
+from intent_spark.profiles.texts import selected
 from intent_spark.profiles.user_days import as_map, kept_hashes
 
 
@@ -89,42 +89,42 @@ def build_state(
     """
     joined = _from_nothing(days, features, way) if base is None else _from_base(days, features, way, base)
     rolled = set(way.rolled)
-    told: dict[Slot, Column] = {slot: F.col(f"+{slot.name}") for slot in way.carried}
+    told = {slot: f"`+{slot.name}`" for slot in way.carried}
     for slot in (*way.rolled, *way.merged):
         told[slot] = _combined(slot, f"`-{slot.name}`" if slot in rolled else None, f"`+{slot.name}`")
-    columns = [told[slot].cast(slot.type).alias(slot.name) for slot in Slots(features)]
+    columns = {slot.name: f"cast({told[slot]} as {slot.type})" for slot in Slots(features)}
     if features.sequence:
         since = first_instant(window_start(features.sequence.window_days, way.as_of), time_zone)
-        columns += joined_on(features.sequence, since)
-    return joined.select("user_id", *columns)
+        columns |= joined_on(features.sequence, since)
+    return selected(joined, USER, columns)
 
 
 def _prefixed(frame: DataFrame, sign: str) -> DataFrame:
-    return frame.select("user_id", *[F.col(f"`{n}`").alias(sign + n) for n in frame.columns if n != "user_id"])
+    return selected(frame, USER, {sign + name: f"`{name}`" for name in frame.columns if name not in USER})
 
 
 def _from_nothing(days: Days, features: FeaturesConfig, way: Way) -> DataFrame:
     folded = days.fold(way.merged, Step(way.as_of), met=[DayRange(BEGINNING, way.as_of)])
     joined = _prefixed(_with_last_events(folded, days, features, way), "+")
-    return joined.withColumns(_no_events(features, "-"))
+    return selected(joined, ("*",), _no_events(features, "-"))
 
 
 def _from_base(days: Days, features: FeaturesConfig, way: Way, base: DataFrame) -> DataFrame:
     assert way.base is not None
     before = way.base
-    named = [
-        F.col(f"`{before.columns[s.definition]}`").alias(("+" if s in way.carried else "-") + s.name)
+    named = {
+        ("+" if s in way.carried else "-") + s.name: f"`{before.columns[s.definition]}`"
         for s in (*way.carried, *way.rolled)
-    ]
-    last = [F.col(name).alias(f"-{name}") for name in kept_types(features.sequence)]
-    joined = base.select("user_id", *named, *last)
+    }
+    last = {f"-{name}": f"`{name}`" for name in kept_types(features.sequence)}
+    joined = selected(base, USER, named | last)
     if before.as_of < way.as_of:
         moved = days.fold(way.rolled, Step(way.as_of, before.as_of), met=[DayRange(before.as_of, way.as_of)])
         # What moved is small beside the state: as a hash table it spares sorting both.
         new = _prefixed(_with_last_events(moved, days, features, way), "+").hint("shuffle_hash")
         joined = joined.join(new, on="user_id", how="full")
     else:
-        joined = joined.withColumns(_no_events(features, "+"))
+        joined = selected(joined, ("*",), _no_events(features, "+"))
     if way.merged:
         joined = joined.join(_prefixed(days.fold(way.merged, Step(way.as_of)), "+"), on="user_id", how="left")
     return joined
@@ -138,29 +138,28 @@ def _with_last_events(folded: DataFrame, days: Days, features: FeaturesConfig, w
     return folded.join(days.last_events(reach, features.sequence), on="user_id", how="left")
 
 
-def _no_events(features: FeaturesConfig, sign: str) -> dict[str, Column]:
-    return {f"{sign}{name}": F.lit(None).cast(kind) for name, kind in kept_types(features.sequence).items()}
+def _no_events(features: FeaturesConfig, sign: str) -> dict[str, str]:
+    return {f"{sign}{name}": f"cast(null as {kind})" for name, kind in kept_types(features.sequence).items()}
 
 
-def _combined(slot: Slot, before: str | None, delta: str) -> Column:
-    """What was known and what came in, as the slot's value."""
+def _combined(slot: Slot, before: str | None, delta: str) -> str:
+    """SQL for what was known and what came in, as the slot's value."""
     known = before or f"cast(null as {slot.type})"
     match slot.fold:
         case "sum" | "decayed":
-            text = f"coalesce({known}, 0) + coalesce({delta}, 0)"
+            return f"coalesce({known}, 0) + coalesce({delta}, 0)"
         case "min":
-            text = f"least({known}, {delta})"
+            return f"least({known}, {delta})"
         case "max":
-            text = f"greatest({known}, {delta})"
+            return f"greatest({known}, {delta})"
         case "distinct":
             nothing = "cast(array() as array<bigint>)"
             united = f"array_union(coalesce({known}, {nothing}), coalesce({delta}, {nothing}))"
-            text = f"slice(array_sort({united}), 1, {kept_hashes(slot.partial)})"
+            return f"slice(array_sort({united}), 1, {kept_hashes(slot.partial)})"
         case "keyed":
-            text = _keyed(known, delta, slot.most_keys)
+            return _keyed(known, delta, slot.most_keys)
         case "gaps":
-            text = _gaps(known, delta)
-    return F.expr(text)
+            return _gaps(known, delta)
 
 
 def _keyed(known: str, delta: str, most: int) -> str:

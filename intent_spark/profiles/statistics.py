@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from intent_spark.lakehouse.contract import Column
+from intent_spark.profiles.texts import selected
 from intent_spark.reports.feature_plots import choose_bins, span
 
 RELATIVE_ERROR = 0.01
@@ -74,19 +75,15 @@ def _label(index: int) -> str:
     return f"{middle(index):.4g}"
 
 
-def sketches(profiles: DataFrame, columns: Iterable[Column]) -> dict[str, dict[str, int]]:
+def sketches(profiles: DataFrame, columns: Collection[Column]) -> dict[str, dict[str, int]]:
     """For each feature the counts of its bins or values; of arrays and maps their size is counted.
 
     One pass; each task sends one row a feature and bin, and the driver holds no more than that.
     """
-    chosen, words = [], set()
-    for column in columns:
-        if column.role in ("numeric", "categorical"):
-            chosen.append(F.col(column.name).cast("double" if column.role == "numeric" else "string"))
-        else:
-            chosen.append(F.size(column.name).cast("double").alias(column.name))
-        words |= {column.name} if column.role == "categorical" else set()
-    counted = profiles.select(*chosen).mapInArrow(_Counting(frozenset(words)), "feature string, bin string, n bigint")
+    told = {"numeric": "cast(`{}` as double)", "categorical": "cast(`{}` as string)"}
+    chosen = {c.name: told.get(c.role or "", "cast(size(`{}`) as double)").format(c.name) for c in columns}
+    words = frozenset(c.name for c in columns if c.role == "categorical")
+    counted = selected(profiles, (), chosen).mapInArrow(_Counting(words), "feature string, bin string, n bigint")
     rows = counted.groupBy("feature", "bin").agg(F.sum("n").alias("n")).collect()
     found: dict[str, dict[str, int]] = {}
     for row in rows:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import reduce
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+from pyspark.sql import DataFrame
 
 from intent_spark.config.features import FeaturesConfig, SequenceSettings
 from intent_spark.profiles.items import EventFrames, texts_of_partials, texts_of_sequence
 from intent_spark.profiles.partials import Partial, all_partials
 from intent_spark.profiles.sequence import newest_of_events
+from intent_spark.profiles.texts import folded
 
 DAY = ("user_id", "event_date")
-FOLDS = {"sum": F.sum, "min": F.min, "max": F.max}
+FOLDS = ("sum", "min", "max")
 
 
 def user_days(events: EventFrames, features: FeaturesConfig) -> DataFrame:
@@ -41,8 +41,8 @@ def days_of(events: EventFrames, partials: Sequence[Partial], sequence: Sequence
     listed = [p for p in partials if p.within_day == "distinct" or p.type.startswith("struct")]
     keyed = [p for p in partials if p.within_day == "keyed"]
     # Without plain partials the days are still told, by who was there.
-    families = [rows(plain).groupBy(*DAY).agg(F.count("*").alias("events"), *[_plain(p) for p in plain])]
-    families += [rows(listed).groupBy(*DAY).agg(*[_listed(p) for p in listed])] if listed else []
+    families = [folded(rows(plain), DAY, {"events": "count(*)"} | {p.name: _plain(p) for p in plain})]
+    families += [folded(rows(listed), DAY, {p.name: _listed(p) for p in listed})] if listed else []
     families += [last_events(events, sequence, *DAY)] if sequence else []
     families += [keyed_partials(rows(keyed), keyed)] if keyed else []
     return reduce(lambda left, right: left.join(right, on=list(DAY), how="left"), families)
@@ -53,14 +53,13 @@ def last_events(events: EventFrames, sequence: SequenceSettings, *keys: str) -> 
     return newest_of_events(events.moved(texts_of_sequence(sequence), *keys), sequence, *keys)
 
 
-def _plain(partial: Partial) -> Column:
-    return FOLDS[partial.within_day](F.expr(partial.expression)).alias(partial.name)
+def _plain(partial: Partial) -> str:
+    return f"{partial.within_day}({partial.expression})"
 
 
-def _listed(partial: Partial) -> Column:
+def _listed(partial: Partial) -> str:
     if partial.within_day == "distinct":
-        hashes = F.array_sort(F.collect_set(F.expr(partial.expression)))
-        return F.slice(hashes, 1, kept_hashes(partial)).alias(partial.name)
+        return f"slice(array_sort(collect_set({partial.expression})), 1, {kept_hashes(partial)})"
     return _plain(partial)
 
 
@@ -73,19 +72,19 @@ def keyed_partials(events: DataFrame, partials: Sequence[Partial]) -> DataFrame:
     """The keyed partials of each user and day as maps from key to sum; an event gives a narrow row to each of them."""
     told = [f"named_struct('part', {n}, 'key', {p.key}, 'value', {p.expression})" for n, p in enumerate(partials)]
     counted = f"filter(array({', '.join(told)}), e -> e.key is not null and e.value is not null)"
-    rows = events.select(*DAY, F.expr(f"inline({counted})"))
-    summed = rows.groupBy(*DAY, "part", "key").agg(F.sum("value").alias("value"))
-    return summed.groupBy(*DAY).agg(*[entries(n, "value").alias(p.name) for n, p in enumerate(partials)])
+    rows = events.selectExpr(*DAY, f"inline({counted})")
+    summed = folded(rows, (*DAY, "part", "key"), {"value": "sum(value)"})
+    return folded(summed, DAY, {p.name: entries(n, "value") for n, p in enumerate(partials)})
 
 
-def entries(part: int, total: str, most: int = 0) -> Column:
-    """One part's keys with their totals as a map in the keys' order; totals of zero are left out.
+def entries(part: int, total: str, most: int = 0) -> str:
+    """SQL for one part's keys with their totals as a map in the keys' order; totals of zero are left out.
 
     Where there is a ``most``, only so many keys are kept, and those that add up to zero too: they hold their place.
     """
     counts = "is not null" if most else "!= 0"
     kept = f"case when part = {part} and `{total}` {counts} then named_struct('key', key, 'value', `{total}`) end"
-    return F.expr(as_map(f"collect_list({kept})", most))
+    return as_map(f"collect_list({kept})", most)
 
 
 def as_map(listed: str, most: int) -> str:

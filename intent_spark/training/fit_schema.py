@@ -94,9 +94,9 @@ def _fit_numeric(train: DataFrame, names: list[str]) -> tuple[NumericFeature, ..
     """One pass over all columns as one vector: hundreds of aggregates take Spark a minute to compile."""
     if not names:
         return ()
-    values = [F.coalesce(_scaled(F.col(name)), F.lit(0.0)) for name in names]
-    known = [F.col(name).isNotNull().cast("double") for name in names]
-    vectors = train.select(array_to_vector(F.array(*values, *known)).alias("vector"))
+    values = [f"coalesce({_scaled(name)}, 0.0D)" for name in names]
+    known = [f"cast(`{name}` is not null as double)" for name in names]
+    vectors = train.select(array_to_vector(F.expr(f"array({', '.join(values + known)})")).alias("vector"))
     summary = Summarizer.metrics("count", "sum", "normL2").summary(F.col("vector")).alias("s")
     fitted = vectors.select(summary).select("s.*").first()
     assert fitted is not None
@@ -108,9 +108,9 @@ def _fit_numeric(train: DataFrame, names: list[str]) -> tuple[NumericFeature, ..
     )
 
 
-def _scaled(column: Column) -> Column:
-    value = column.cast("double")
-    return F.signum(value) * F.log1p(F.abs(value))
+def _scaled(name: str) -> str:
+    value = f"cast(`{name}` as double)"
+    return f"(signum({value}) * log1p(abs({value})))"
 
 
 def _numeric_feature(name: str, total: float, squares: float, known: int, rows: int) -> NumericFeature:
@@ -133,7 +133,7 @@ def _fit_sequence(train: DataFrame, field: StructField, config: ModelConfig) -> 
     values = train.select(F.explode(field.name).alias("value"))
     element = field.dataType.elementType if isinstance(field.dataType, ArrayType) else None
     if isinstance(element, (LongType, FloatType, DoubleType)):
-        scaled = _scaled(F.col("value"))
+        scaled = F.expr(_scaled("value"))
         fitted = values.agg(F.avg(scaled).alias("mean"), F.stddev_pop(scaled).alias("std")).first()
         assert fitted is not None
         _check_finite(field.name, *(value or 0.0 for value in fitted))
