@@ -48,17 +48,17 @@ def timed(spark: SparkSession, way: str, work: Callable[[], object]) -> Row:
     return row
 
 
-def in_turns(spark: SparkSession, ways: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, Row]:
-    """What ``timed`` gives of each way by its name: the run of the middle seconds of ``rounds``.
+def in_turns(spark: SparkSession, ways: Mapping[str, Callable[[], object]]) -> dict[str, Row]:
+    """What ``timed`` gives of each way by its name: the run of the middle seconds of ``ROUNDS``.
 
     The ways take turns, so that a slower minute of the machine hits all of them. ``first seconds`` are those of the
-    first round, in which Java still had to load and compile what the way does.
+    first round, in which Java still had to load and compile what no way before it had done.
     """
-    found = [{name: timed(spark, name, work) for name, work in ways.items()} for _ in range(rounds)]
+    found = [{name: timed(spark, name, work) for name, work in ways.items()} for _ in range(ROUNDS)]
     rows = {}
     for name in ways:
         runs = sorted((each[name] for each in found), key=_seconds)
-        rows[name] = runs[rounds // 2] | {"first seconds": found[0][name]["seconds"]}
+        rows[name] = runs[ROUNDS // 2] | {"first seconds": found[0][name]["seconds"]}
     return rows
 
 

@@ -1,7 +1,7 @@
 """24 plain aggregates by user: our direct way and our roll beside one pass of Spark SQL and beside DuckDB.
 
 All read the same Parquet files, write one snapshot as Parquet and give equal rows, which is checked. The ways take
-turns; ratios are of the middle of three rounds.
+turns; ratios are of the middle of three rounds, and one more day is the sum of those of its two parts.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class IngestDimension(Job):
         try:
             with null_on_error(context.spark):
                 mapped = raw.select(*[F.expr(expression).alias(name) for name, expression in columns.items()])
-                arriving = self.contract.select(_emptied(mapped, list(dimension.columns)).withColumns(_open()))
+                arriving = self.contract.cast(_emptied(mapped, list(dimension.columns)).withColumns(_open()))
         except AnalysisException as error:
             problem = (error.getMessage() or str(error)).splitlines()[0]
             raise ContractError(f"the mapping of {self.section} does not fit the data: {problem}") from error
@@ -93,13 +93,13 @@ class IngestDimension(Job):
         """What the table holds, in the contract's columns; an older table may lack one."""
         there = context.lakehouse.read(self.contract.name)
         lacking = {c.name: F.lit(None).cast(c.type) for c in self.contract.columns if c.name not in there.columns}
-        return self.contract.select(there.withColumns(lacking))
+        return self.contract.cast(there.withColumns(lacking))
 
     def _merged(self, context: JobContext, there: DataFrame, inputs: dict[str, Any]) -> DataFrame:
         builds = context.lakehouse.builds(self.contract.name)
         taken = {date.fromisoformat(b.details["snapshot"]) for _, b in builds if b.details.get("snapshot")}
         key = self.contract.keys[0]
-        return self.contract.select(merge_versions(there, inputs["arriving"], key, inputs["snapshot"], taken))
+        return self.contract.cast(merge_versions(there, inputs["arriving"], key, inputs["snapshot"], taken))
 
     def run(self, context: JobContext, options: Namespace, plan: Plan) -> Outcome:
         """Merge the arriving versions and replace the dimension whole."""

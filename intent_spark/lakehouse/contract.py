@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 
 from pyspark.sql import Column as SparkColumn
@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DataType, StructField, StructType, _parse_datatype_string
 
 from intent_spark.config.errors import ContractError
+from intent_spark.lakehouse.texts import selected
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ class TableContract:
         """A row's values, in the order of the columns, by their names."""
         return {column.name: value for column, value in zip(self.columns, values, strict=True)}
 
-    def select(self, frame: DataFrame) -> DataFrame:
-        """Exactly the contract's columns, cast to its types and carrying its metadata.
+    def cast(self, frame: DataFrame) -> DataFrame:
+        """Exactly the contract's columns, cast to its types: what is written, as the table keeps its metadata itself.
 
         Raises:
             ContractError: the frame lacks a column.
@@ -86,9 +87,17 @@ class TableContract:
             raise ContractError(
                 f"table {self.name}: the data lack {', '.join(missing)}; there are {', '.join(frame.columns)}."
             )
-        # As texts and one schema: a Column that Python makes costs a dozen calls into Java.
-        cast = frame.selectExpr(*[f"cast(`{c.name}` as {c.type}) as `{c.name}`" for c in self.columns])
-        return cast.to(StructType([replace(column, nullable=True).spark_field() for column in self.columns]))
+        return selected(frame, (), {c.name: f"cast(`{c.name}` as {c.type})" for c in self.columns})
+
+    def select(self, frame: DataFrame) -> DataFrame:
+        """The same, carrying the contract's metadata.
+
+        Raises:
+            ContractError: the frame lacks a column.
+        """
+        # No DataFrame.to, which builds every array and map anew.
+        told = [F.col(field.name).alias(field.name, metadata=field.metadata) for field in self.schema().fields]
+        return self.cast(frame).select(told)
 
 
 def describe(contracts: Iterable[TableContract]) -> str:

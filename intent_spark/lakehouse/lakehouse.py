@@ -166,7 +166,7 @@ class Lakehouse:
     ) -> None:
         """Replace whole partitions, and exactly these: rows outside ``days`` are an error of Delta's, not a write."""
         wanted = ", ".join(f"'{day.isoformat()}'" for day in sorted(days))
-        writer = contract.select(frame).write.format("delta").mode("overwrite")
+        writer = contract.cast(frame).write.format("delta").mode("overwrite")
         writer = writer.option("replaceWhere", f"{column} in ({wanted})").option("userMetadata", build.to_json())
         undisturbed(self.spark, self.path(contract.name), lambda: writer.save(self.path(contract.name)))
 
@@ -188,7 +188,7 @@ class Lakehouse:
     def append_once(self, frame: DataFrame, contract: TableContract, batch_id: str, build: Build | None = None) -> None:
         """Append; the same batch appended again adds nothing."""
         self.create(contract)
-        writer = contract.select(frame).write.format("delta").mode("append")
+        writer = contract.cast(frame).write.format("delta").mode("append")
         # The id is in the application's name: a lower version under one name would be skipped silently.
         writer = writer.option("txnAppId", f"{contract.name}:{batch_id}").option("txnVersion", 0)
         if build:

@@ -55,7 +55,7 @@ def append_in_turn(
 ) -> Commit | None:
     """Append, unless another append in turn came after ``turn``: then nothing is written, and there is no commit."""
     mine = replace(build, details=build.details | {"turn": turn.number + 1})
-    writer = contract.select(frame).write.format("delta").mode("append").option("userMetadata", mine.to_json())
+    writer = contract.cast(frame).write.format("delta").mode("append").option("userMetadata", mine.to_json())
     writer = writer.option("txnAppId", contract.name).option("txnVersion", turn.number + 1)
     try:
         writer.save(lakehouse.path(contract.name))

@@ -23,11 +23,11 @@ from pyspark.sql.types import (
 
 from intent_spark.config.errors import UsageError
 from intent_spark.config.features import FeaturesConfig, SequenceSettings, words
+from intent_spark.lakehouse.texts import selected
 from intent_spark.profiles.contract import feature_columns, states_contract, user_days_contract
 from intent_spark.profiles.partials import all_partials
 from intent_spark.profiles.profile import derived_texts
 from intent_spark.profiles.sequence import counted_events
-from intent_spark.profiles.texts import selected
 
 EVENT_COLUMNS = (
     "event_date date, event_id string, user_id string, event_type string, item_id string, category string, "
@@ -74,7 +74,7 @@ def check_declarations(spark: SparkSession, features: FeaturesConfig) -> None:
         UsageError: an expression names an unknown column, cannot be parsed, is of a type that its aggregate cannot
             take, or is no function of one row alone; or two columns get one name.
     """
-    _check_column_names(features)
+    check_column_names(features)
     partials = all_partials(features)
     events = spark.createDataFrame([], f"{EVENT_COLUMNS}, {ITEM_COLUMNS}")
     values = [
@@ -95,7 +95,7 @@ def check_declarations(spark: SparkSession, features: FeaturesConfig) -> None:
     for level in features.derived_in_levels():
         told = [Declared(d.name, d.expression, NUMBERS, "derived features are numbers") for d in level]
         _check(profile, told, "the other features")
-        # Also as it will be read: a comment at the end would swallow what follows.
+        # Also as it will be read: "a as b" is an expression to Spark, and cannot be cast.
         texts = derived_texts(level)
         _check(profile, [Declared(*named) for named in texts.items()], "the other features")
         profile = selected(profile, ("*",), texts)
@@ -114,7 +114,12 @@ def _of_sequence(sequence: SequenceSettings) -> list[Declared]:
     return [*values, Declared("sequence", f"if({counted_events(sequence)}, 1, 0)")]
 
 
-def _check_column_names(features: FeaturesConfig) -> None:
+def check_column_names(features: FeaturesConfig) -> None:
+    """Whether two features would give two columns of a table one name.
+
+    Raises:
+        UsageError: they would.
+    """
     for contract in (user_days_contract(features), states_contract(features)):
         names = [column.name for column in contract.columns]
         twice = sorted({name for name in names if names.count(name) > 1})

@@ -12,13 +12,13 @@ from pyspark.sql.types import IntegerType
 
 from intent_spark.config.features import SequenceSettings, words
 from intent_spark.config.source import EVENT_TYPES
-from intent_spark.profiles.fold import USER, Step, StoredDays, fold
+from intent_spark.lakehouse.texts import selected
+from intent_spark.profiles.fold import Step, StoredDays, fold
 from intent_spark.profiles.items import EventFrames, texts_of_partials
 from intent_spark.profiles.partials import Partial
 from intent_spark.profiles.slots import Slot
 from intent_spark.profiles.spans import DayRange
-from intent_spark.profiles.texts import selected
-from intent_spark.profiles.user_days import days_of, last_events
+from intent_spark.profiles.user_days import DAY, USER, days_of, last_events
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def event_rows(events: DataFrame, partials: Sequence[Partial]) -> DataFrame:
     unpacked = {"event_date": _day()} | ({small: _small()} if small else {})
     unpacked |= {"event_type": _type()} if "event_type" in read else {}
     rows = selected(moved, (*USER, PACKED, *whole), unpacked)
-    return selected(rows, (*USER, "event_date"), {p.name: text for p, text in zip(partials, told, strict=True)})
+    return selected(rows, DAY, {p.name: text for p, text in zip(partials, told, strict=True)})
 
 
 # The packed number: 32 bits of an integer, a bit that is set where it is null, the day, a bit for each type.

@@ -19,7 +19,7 @@ from intent_spark.lakehouse.lakehouse import Lakehouse
 from intent_spark.lakehouse.session import spark_session
 from intent_spark.lakehouse.shop import recorded_shop
 from intent_spark.profiles.contract import feature_columns, profiles_contract
-from intent_spark.profiles.declarations import check_declarations
+from intent_spark.profiles.declarations import check_column_names, check_declarations
 from intent_spark.profiles.direct import EventDays
 from intent_spark.profiles.partials import event_condition
 from intent_spark.profiles.profile import profiles_of
@@ -55,7 +55,7 @@ def preview(
     state = _state(tables, users, day)
     profile = profiles_of(state, tables.users(day), features, day, tables.zone)
     names = ["user_id", *[c.name for c in feature_columns(features)]]
-    return profiles_contract(features).select(profile).select(*names).orderBy("user_id").toPandas()
+    return profiles_contract(features).cast(profile).select(*names).orderBy("user_id").toPandas()
 
 
 def known_at(as_of: date | str, instant: datetime, warehouse: str = "warehouse") -> DataFrame:
@@ -111,7 +111,7 @@ def explain(user: str, as_of: date | str, warehouse: str = "warehouse") -> pd.Da
     features = load_settings().features
     tables, day = _tables(warehouse, features), _day(as_of)
     state = _state(tables, [user], day)
-    profile = profiles_contract(features).select(profiles_of(state, tables.users(day), features, day, tables.zone))
+    profile = profiles_contract(features).cast(profiles_of(state, tables.users(day), features, day, tables.zone))
     values = profile.first()
     if values is None:
         raise UsageError(f"user {user} has no event before {day} in warehouse {tables.lakehouse.root}.")
@@ -197,6 +197,7 @@ def _state(tables: ProfileTables, users: Sequence[str], as_of: date) -> DataFram
 
 def _tables(warehouse: str, features: FeaturesConfig, instant: datetime | None = None) -> ProfileTables:
     """The tables as they are, dimensions as they were before an instant where one is given."""
+    check_column_names(features)
     spark = SparkSession.getActiveSession() or spark_session(load_settings().environment, "notebook")
     lakehouse = Lakehouse(spark, warehouse)
     recorded_shop(lakehouse)

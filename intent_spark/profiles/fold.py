@@ -11,13 +11,11 @@ from typing import Protocol
 from pyspark.sql import DataFrame
 
 from intent_spark.config.features import SequenceSettings
+from intent_spark.lakehouse.texts import folded
 from intent_spark.profiles.sequence import newest_of_days
 from intent_spark.profiles.slots import DECAY_UNIT, Slot
 from intent_spark.profiles.spans import DayRange, Span, span
-from intent_spark.profiles.texts import folded
-from intent_spark.profiles.user_days import entries, kept_hashes
-
-USER = ("user_id",)
+from intent_spark.profiles.user_days import DAY, USER, entries, kept_hashes
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,7 @@ def _keyed(days: DataFrame, slots: list[Slot], step: Step) -> DataFrame:
     near = within(days, read_ranges(slots, step))
     # A null map would make the whole array null.
     listed = ", ".join(f"coalesce({entry}, array())" for entry in told)
-    rows = near.selectExpr("user_id", "event_date", f"inline(concat({listed}))")
+    rows = near.selectExpr(*DAY, f"inline(concat({listed}))")
     sums = {s.name: _signed(s, step, f"case when part = {parts[s.partial.name]} then value end") for s in slots}
     summed = folded(rows, (*USER, "part", "key"), sums)
     return folded(summed, USER, {s.name: entries(parts[s.partial.name], s.name, s.most_keys) for s in slots})

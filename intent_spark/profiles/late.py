@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 
 from intent_spark.config.features import FeaturesConfig
+from intent_spark.lakehouse.texts import selected
 from intent_spark.profiles.contract import feature_columns
-from intent_spark.profiles.fold import USER
-from intent_spark.profiles.texts import selected
+from intent_spark.profiles.user_days import USER
 
 
 @dataclass(frozen=True)

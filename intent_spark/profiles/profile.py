@@ -9,12 +9,12 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from intent_spark.config.features import DerivedFeature, FeaturesConfig, UserFeature, Window, WindowedFeature
+from intent_spark.lakehouse.texts import selected
 from intent_spark.profiles import sequence
 from intent_spark.profiles.contract import definition_hash, user_type
-from intent_spark.profiles.fold import USER
 from intent_spark.profiles.slots import DECAY_UNIT, Slot, Slots
 from intent_spark.profiles.state import first_instant
-from intent_spark.profiles.texts import selected
+from intent_spark.profiles.user_days import USER
 
 MICROS_PER_DAY = 86_400_000_000
 
@@ -50,7 +50,8 @@ def profiles_of(
 
 def derived_texts(level: Iterable[DerivedFeature]) -> dict[str, str]:
     """SQL over the other features for each derived one."""
-    return {feature.name: f"cast({feature.expression} as double)" for feature in level}
+    # On a line of its own: an expression may end in a comment.
+    return {feature.name: f"cast({feature.expression}\n as double)" for feature in level}
 
 
 def formulas(feature: WindowedFeature, window: Window, slots: list[Slot], end_micros: int) -> dict[str, str]:

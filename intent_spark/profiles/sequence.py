@@ -8,7 +8,11 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from intent_spark.config.features import SEQUENCE_TIME, SequenceColumn, SequenceSettings
+from intent_spark.lakehouse.texts import selected
 from intent_spark.profiles.partials import event_condition
+
+# While a state is cut to its window: how many last events stay; null where all do.
+STILL = "events still within"
 
 
 def kept_types(sequence: SequenceSettings | None) -> dict[str, str]:
@@ -56,17 +60,24 @@ def _cast(column: SequenceColumn) -> Column:
     return F.expr(f"cast({column.value} as {column.type})")
 
 
-def joined_on(sequence: SequenceSettings, since: datetime) -> dict[str, str]:
-    """SQL by column: new events, ``+COLUMN``, before the old, ``-COLUMN``, less those from before ``since``."""
-    inside = f"e -> e >= timestamp'{since:%Y-%m-%d %H:%M:%S} UTC'"
-    # The newest come first: those that have left the window are the last ones, in every column.
-    still = f"coalesce(size(filter(`-{SEQUENCE_TIME}`, {inside})), 0)"
+def within_window(base: DataFrame, sequence: SequenceSettings, since: datetime) -> DataFrame:
+    """A state less the last events from before ``since``; its other columns as they are."""
+    start = f"timestamp'{since:%Y-%m-%d %H:%M:%S} UTC'"
+    # The newest come first: those that have left are the last ones, in every column. Few users have any, and a lambda
+    # that looks at each event of every user takes longer than all the rest.
+    still = f"if(try_element_at({SEQUENCE_TIME}, -1) < {start}, size(filter({SEQUENCE_TIME}, e -> e >= {start})), null)"
+    counted = selected(base, ("*",), {STILL: still})
+    kept = {name: f"if(`{STILL}` is null, `{name}`, slice(`{name}`, 1, `{STILL}`))" for name in kept_types(sequence)}
+    return selected(counted, tuple(f"`{name}`" for name in base.columns if name not in kept), kept)
+
+
+def joined_on(sequence: SequenceSettings) -> dict[str, str]:
+    """SQL by column: new events, ``+COLUMN``, before the old, ``-COLUMN``."""
     told = {}
     for name, kind in kept_types(sequence).items():
-        nothing = f"cast(array() as {kind})"
-        old = f"coalesce(slice(`-{name}`, 1, {still}), {nothing})"
-        joined = f"slice(concat(coalesce(`+{name}`, {nothing}), {old}), 1, {sequence.length})"
-        told[name] = f"cast({joined} as {kind})"
+        old = f"coalesce(`-{name}`, cast(array() as {kind}))"
+        joined = f"slice(concat(`+{name}`, {old}), 1, {sequence.length})"
+        told[name] = f"cast(if(`+{name}` is null, {old}, {joined}) as {kind})"
     return told
 
 

@@ -10,12 +10,12 @@ from zoneinfo import ZoneInfo
 from pyspark.sql import DataFrame
 
 from intent_spark.config.features import FeaturesConfig
-from intent_spark.profiles.fold import USER, Days, Step, read_ranges
-from intent_spark.profiles.sequence import joined_on, kept_types
+from intent_spark.lakehouse.texts import selected
+from intent_spark.profiles.fold import Days, Step, read_ranges
+from intent_spark.profiles.sequence import joined_on, kept_types, within_window
 from intent_spark.profiles.slots import GAPS, Slot, Slots
 from intent_spark.profiles.spans import BEGINNING, DayRange, span, window_start
-from intent_spark.profiles.texts import selected
-from intent_spark.profiles.user_days import as_map, kept_hashes
+from intent_spark.profiles.user_days import USER, as_map, kept_hashes
 
 
 @dataclass(frozen=True)
@@ -87,15 +87,16 @@ def build_state(
         time_zone: the shop's.
         base: the rows of the way's base.
     """
+    if base is not None and features.sequence:
+        since = first_instant(window_start(features.sequence.window_days, way.as_of), time_zone)
+        base = within_window(base, features.sequence, since)
     joined = _from_nothing(days, features, way) if base is None else _from_base(days, features, way, base)
     rolled = set(way.rolled)
     told = {slot: f"`+{slot.name}`" for slot in way.carried}
     for slot in (*way.rolled, *way.merged):
         told[slot] = _combined(slot, f"`-{slot.name}`" if slot in rolled else None, f"`+{slot.name}`")
     columns = {slot.name: f"cast({told[slot]} as {slot.type})" for slot in Slots(features)}
-    if features.sequence:
-        since = first_instant(window_start(features.sequence.window_days, way.as_of), time_zone)
-        columns |= joined_on(features.sequence, since)
+    columns |= joined_on(features.sequence) if features.sequence else {}
     return selected(joined, USER, columns)
 
 

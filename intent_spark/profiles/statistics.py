@@ -19,7 +19,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from intent_spark.lakehouse.contract import Column
-from intent_spark.profiles.texts import selected
+from intent_spark.lakehouse.texts import selected
 from intent_spark.reports.feature_plots import choose_bins, span
 
 RELATIVE_ERROR = 0.01

@@ -8,12 +8,13 @@ from functools import reduce
 from pyspark.sql import DataFrame
 
 from intent_spark.config.features import FeaturesConfig, SequenceSettings
+from intent_spark.lakehouse.texts import folded
 from intent_spark.profiles.items import EventFrames, texts_of_partials, texts_of_sequence
 from intent_spark.profiles.partials import Partial, all_partials
 from intent_spark.profiles.sequence import newest_of_events
-from intent_spark.profiles.texts import folded
 
-DAY = ("user_id", "event_date")
+USER = ("user_id",)
+DAY = (*USER, "event_date")
 FOLDS = ("sum", "min", "max")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 Row = Mapping[str, Any]
 LABELS = {"auc": "AUC", "pr_auc": "PR-AUC", "brier": "Brier score"}
-DECIMALS = {"seconds": 1, "lift": 2, "top_decile_lift": 2}
+DECIMALS = {"seconds": 1, "first seconds": 1, "lift": 2, "top_decile_lift": 2}
 NOTHING = "–"
 _FIGURE = re.compile(r"[-+]?[\d.,]+(?:e-\d+)?[%×]?")
 

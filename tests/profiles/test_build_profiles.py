@@ -336,7 +336,7 @@ def test_no_events(spark: SparkSession, tmp_path: Path) -> None:
          r"^features.yaml: feature 'y': .*another value at another time"),
         (lambda: small_features(derived=[derived("y", "datediff(date 'today', date'2026-01-01')")]),
          r"^features.yaml: feature 'y': .*another value at another time"),
-        (lambda: small_features(derived=[derived("y", "n_7d -- seven days")]),
+        (lambda: small_features(derived=[derived("y", "n_7d as seven_days")]),
          r"^features.yaml: feature 'y': its expression over the other features does not hold: .*[Ss]yntax"),
         (lambda: small_features(derived=[derived("y", "cast(n_7d as string)")]),
          r"^features.yaml: feature 'y': .* of type string, but derived features are numbers"),

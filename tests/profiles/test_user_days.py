@@ -77,6 +77,15 @@ def test_partials_of_ten_events(spark: SparkSession) -> None:
     assert_df_equality(found, wanted, ignore_row_order=True, ignore_nullable=True, ignore_metadata=True)
 
 
+def test_braces_in_an_expression_are_its_own(spark: SparkSession) -> None:
+    features = small_features(
+        windowed=[windowed("four", "count", [1], filter="category rlike '^h.{3}$'")], derived=[], sequence=None
+    )
+    found = user_days(EventFrames.of(events_frame(spark, TEN, "UTC")), features).select("user_id", "four")
+    wanted = spark.createDataFrame([("ann", None), ("ann", 3), ("bob", 1), ("cid", None)], "user_id string, four long")
+    assert_df_equality(found, wanted, ignore_row_order=True, ignore_nullable=True, ignore_metadata=True)
+
+
 def test_last_events_are_bounded_and_ties_break_by_id(spark: SparkSession) -> None:
     three, one = (
         SequenceSettings.model_validate(last_events(length=n, columns=[column("seq_id", "event_id")])) for n in (3, 1)

@@ -19,7 +19,10 @@ def selected(frame: DataFrame, kept: tuple[str, ...], texts: Texts) -> DataFrame
 
 
 def folded(frame: DataFrame, keys: tuple[str, ...], texts: Texts) -> DataFrame:
-    """One row for each value of the keys, with what texts make of its rows."""
+    """One row for each value of the keys, with what texts make of its rows.
+
+    Not for a frame that is cached itself: Spark forgets what it cached of a view that is dropped.
+    """
     # As a statement: agg takes no texts, and a struct of them all would not always be taken apart before it is planned.
     braces = str.maketrans({"{": "{{", "}": "}}"})
     columns = ", ".join([*keys, *_named(texts)]).translate(braces)
