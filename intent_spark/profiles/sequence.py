@@ -63,8 +63,8 @@ def _cast(column: SequenceColumn) -> Column:
 def within_window(base: DataFrame, sequence: SequenceSettings, since: datetime) -> DataFrame:
     """A state less the last events from before ``since``; its other columns as they are."""
     start = f"timestamp'{since:%Y-%m-%d %H:%M:%S} UTC'"
-    # The newest come first: those that have left are the last ones, in every column. Few users have any, and a lambda
-    # that looks at each event of every user takes longer than all the rest.
+    # The newest come first: those that have left are the last ones, in every column. Only a user whose oldest event has
+    # left is looked at event by event, which a lambda does slowly.
     still = f"if(try_element_at({SEQUENCE_TIME}, -1) < {start}, size(filter({SEQUENCE_TIME}, e -> e >= {start})), null)"
     counted = selected(base, ("*",), {STILL: still})
     kept = {name: f"if(`{STILL}` is null, `{name}`, slice(`{name}`, 1, `{STILL}`))" for name in kept_types(sequence)}
