@@ -13,7 +13,7 @@ help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: ## Make .venv with the pinned packages and Horovod, fetch Delta's jars; does only what is missing
+setup: ## Make .venv with the pinned packages and Horovod, fetch Delta's jars, archive Java's classes; does only what is missing
 	@tools/setup.sh
 
 .PHONY: demo

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The set-up of a clone: .venv with the pinned packages and Horovod, and Delta's jars in build/jars.
+# The set-up of a clone: .venv with the pinned packages and Horovod, Delta's jars in build/jars, and the archive of Java's
+# classes by which jobs start sooner.
 # tools/setup.sh EXTRA...: the same, and the jars of what only some need: avro, kafka.
 # Safe to call always: it does what is missing, one call at a time. The stamp .venv/.complete is written last and is
 # all that is believed; a set-up that was killed has none, and the next call checks each part and completes it.
@@ -31,7 +32,7 @@ extra_jars() { sed -n "s/^#jar+$1: *//p" requirements.txt; }
 
 # ---- the stamp ------------------------------------------------------------------------------------------------------
 fingerprint() {
-  { cat requirements.txt tools/setup.sh tools/check_packages.py && "$python" -V && echo "$root"; } 2>/dev/null | sha256sum
+  { cat requirements.txt tools/setup.sh tools/check_packages.py tools/archive_classes.py && "$python" -V && echo "$root"; } 2>/dev/null | sha256sum
 }
 
 jars_are_there() {
@@ -191,6 +192,36 @@ fetch_jars() {
   done < <(pinned_jars)
 }
 
+# What the archive of classes holds for: the packages, the jars and the very Java that it was made with.
+archive_fingerprint() {
+  env -u JAVA_TOOL_OPTIONS -u _JAVA_OPTIONS -u JDK_JAVA_OPTIONS "$(tools/find_java.sh 2>/dev/null)/bin/java" -version 2>&1
+  fingerprint
+}
+
+# Its size comes first, or "none" where Java would make none, which is then not tried again.
+archive_fits() {
+  local size
+  size=$(stat -c %s build/classes.jsa 2>/dev/null || echo none)
+  [ -f build/classes.stamp ] && [ "$(cat build/classes.stamp)" = "$size
+$(archive_fingerprint)" ]
+}
+
+archive_classes() {
+  local size=none
+  rm -f build/classes.jsa
+  JAVA_HOME=$(tools/find_java.sh 2>/dev/null) PYTHONPATH=$root "$python" -m tools.archive_classes \
+    build/classes.jsa >>"$log" 2>&1 </dev/null && size=$(stat -c %s build/classes.jsa)
+  { echo "$size" && archive_fingerprint; } >build/classes.stamp
+  [ "$size" != none ]
+}
+
+# Jobs run without it too, some seconds longer.
+ensure_archive() {
+  archive_fits && return
+  take_lock
+  archive_fits || step "archive of Java's classes" archive_classes || say "jobs will start later than they could"
+}
+
 # Jars that only some need, by the names of what needs them.
 fetch_extras() {
   local extra group artifact version sha256
@@ -224,13 +255,13 @@ complete() {
 
 if is_complete 2>/dev/null; then
   tools/find_java.sh >/dev/null
-  fetch_extras "$@"
-  exit 0
+else
+  for tool in flock sha256sum; do
+    command -v "$tool" >/dev/null || refuse "$tool is missing: use Linux with util-linux and coreutils installed."
+  done
+  mkdir -p build
+  take_lock
+  is_complete 2>/dev/null || complete
 fi
-for tool in flock sha256sum; do
-  command -v "$tool" >/dev/null || refuse "$tool is missing: use Linux with util-linux and coreutils installed."
-done
-mkdir -p build
-take_lock
-is_complete 2>/dev/null || complete
+ensure_archive
 fetch_extras "$@"

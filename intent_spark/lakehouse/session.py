@@ -34,11 +34,24 @@ DELTA_CONF = {
     "spark.sql.inMemoryColumnarStorage.compressed": "false",
 }
 
+JAVA_OPTIONS = "spark.driver.extraJavaOptions"
+BUILD = Path(__file__).resolve().parents[2] / "build"
+
 
 def fetched_jars() -> list[str]:
     """Delta's two jars and those asked for, as the set-up fetched them; empty where the cluster already has them."""
-    folder = Path(__file__).resolve().parents[2] / "build" / "jars"
-    return sorted(str(jar) for jar in folder.glob("*.jar"))
+    return sorted(str(jar) for jar in (BUILD / "jars").glob("*.jar"))
+
+
+def class_archive() -> list[str]:
+    """Java's options for the archive of classes that the set-up made; none where there is none, as on a cluster.
+
+    A Java that did not make it does without it and says nothing; one that was cut short would end Java at once.
+    """
+    archive, stamp = BUILD / "classes.jsa", BUILD / "classes.stamp"
+    if not (archive.exists() and stamp.exists() and stamp.read_text().split("\n")[0] == str(archive.stat().st_size)):
+        return []
+    return [f"-XX:SharedArchiveFile={archive}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off"]
 
 
 def spark_conf(environment: EnvironmentSettings) -> dict[str, str]:
@@ -53,6 +66,9 @@ def spark_conf(environment: EnvironmentSettings) -> dict[str, str]:
         conf["spark.pyspark.python"] = environment.python
     if fetched_jars():
         conf["spark.jars"] = ",".join(fetched_jars())
+    # What the environment says comes last, and so holds. Nothing to say leaves a cluster's own defaults as they are.
+    if java := " ".join([*class_archive(), conf.get(JAVA_OPTIONS, "")]).strip():
+        conf[JAVA_OPTIONS] = java
     return conf
 
 
@@ -81,9 +97,25 @@ def null_on_error(spark: SparkSession) -> Iterator[None]:
 
     What an expression does is settled when its frame is made, so that frames may be run after the block.
     """
-    before = str(spark.conf.get("spark.sql.ansi.enabled"))
-    spark.conf.set("spark.sql.ansi.enabled", "false")
+    with _set(spark, "spark.sql.ansi.enabled", "false"):
+        yield
+
+
+@contextmanager
+def one_pass_folds(spark: SparkSession) -> Iterator[None]:
+    """Inside, rows that are sorted by their keys are folded in one pass, not in a partial and a final one.
+
+    For queries of our own alone: Spark 4.2 then forgets what an aggregate's FILTER says.
+    """
+    with _set(spark, "spark.sql.execution.replaceHashWithSortAgg", "true"):
+        yield
+
+
+@contextmanager
+def _set(spark: SparkSession, name: str, value: str) -> Iterator[None]:
+    before = str(spark.conf.get(name))
+    spark.conf.set(name, value)
     try:
         yield
     finally:
-        spark.conf.set("spark.sql.ansi.enabled", before)
+        spark.conf.set(name, before)

@@ -100,12 +100,15 @@ def job_names() -> list[str]:
 
 def submit_options(environment: EnvironmentSettings, name: str) -> list[str]:
     """What Spark's launcher must know before the JVM starts."""
-    from intent_spark.lakehouse.session import spark_conf  # pyspark takes a second that --help need not wait for
+    from intent_spark.lakehouse.session import (  # pyspark takes a second that --help need not wait for
+        JAVA_OPTIONS,
+        spark_conf,
+    )
 
     conf = spark_conf(environment)
     logging_file = PACKAGE.parent / "conf" / "log4j2.properties"
     logging_file = logging_file if logging_file.exists() else PACKAGE / "conf" / "log4j2.properties"
-    conf["spark.driver.extraJavaOptions"] = f"-Dlog4j2.configurationFile=file:{logging_file}"
+    conf[JAVA_OPTIONS] = f"-Dlog4j2.configurationFile=file:{logging_file} {conf.get(JAVA_OPTIONS, '')}".strip()
     conf["spark.ui.showConsoleProgress"] = str(sys.stderr.isatty()).lower()
     options = ["--master", environment.master, "--name", f"intent_spark {name}"]
     for key, value in sorted(conf.items()):
