@@ -44,7 +44,8 @@ def plan_available(context: JobContext, options: Namespace) -> Plan:
     if mapping.kafka is not None and options.input is not None:
         raise UsageError(f"source {options.source} reads topic {mapping.kafka.topic}; leave out --input.")
     where = options.input if mapping.kafka is None else f"topic {mapping.kafka.topic}"
-    return Plan([PlanItem(f"what is new in {where}", MISSING)], {"mapping": mapping})
+    about = f"source {options.source}: {mapping.description}"
+    return Plan([PlanItem(f"what is new in {where}", MISSING)], {"mapping": mapping}, about)
 
 
 def run_available(context: JobContext, options: Namespace, plan: Plan) -> dict[str, Counts]:

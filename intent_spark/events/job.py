@@ -94,7 +94,8 @@ class IngestEvents(Job):
         batch = new_batch(options.source, files, known, since)
         items += [_item(file, known.get(file.digest)) for file in files]
         judged = preview_gates(context, batch, mapping) if options.dry_run and batch.files else []
-        return Plan(items, {"begun": begun, "batch": batch}, "\n".join(gate_lines(judged)) if judged else "")
+        told = [f"source {options.source}: {mapping.description}", *(gate_lines(judged) if judged else [])]
+        return Plan(items, {"begun": begun, "batch": batch}, "\n".join(told))
 
     def run(self, context: JobContext, options: Namespace, plan: Plan) -> Outcome:
         """Finish what was begun, then the new files as one batch, or the replay."""

@@ -93,18 +93,32 @@ def roll_back(models_dir: Path) -> Path:
         ContractError: the files of all of them are gone or were altered.
     """
     with _changing(models_dir) as aliases:
-        if not aliases.former:
-            raise UsageError(f"{models_dir} has no former live model to go back to.")
-        earlier = list(aliases.former)
-        while (fault := _fault(models_dir / earlier[-1])) and len(earlier) > 1:
-            LOGGER.warning("step=promote_model.rollback passed over %s: %s", earlier.pop(), fault)
-        if fault:
-            raise ContractError(fault)
+        earlier, damaged = _former(models_dir, aliases)
+        for version, fault in damaged.items():
+            LOGGER.warning("step=promote_model.rollback passed over %s: %s", version, fault)
         live = earlier.pop()
         is_sound = aliases.champion and not _fault(models_dir / aliases.champion)
         waits = aliases.champion if is_sound else aliases.challenger
         _write(models_dir, Aliases(live, waits, earlier))
     return models_dir / live
+
+
+def former_champion(models_dir: Path) -> str:
+    """The version that ``roll_back`` would make live; it raises the same."""
+    earlier, _ = _former(models_dir, read_aliases(models_dir))
+    return earlier[-1]
+
+
+def _former(models_dir: Path, aliases: Aliases) -> tuple[list[str], dict[str, str]]:
+    """The former champions up to the last that is unaltered, and what is wrong with each later one."""
+    if not aliases.former:
+        raise UsageError(f"{models_dir} has no former live model to go back to.")
+    earlier, damaged = list(aliases.former), dict[str, str]()
+    while (fault := _fault(models_dir / earlier[-1])) and len(earlier) > 1:
+        damaged[earlier.pop()] = fault
+    if fault:
+        raise ContractError("; ".join([*damaged.values(), fault]))
+    return earlier, damaged
 
 
 def champion(models_dir: Path) -> Path:

@@ -21,7 +21,15 @@ from intent_spark.lakehouse.labels import label
 from intent_spark.lakehouse.shop import data_range
 from intent_spark.models.directory import TrainedModel, knows_outcomes_until, load_model
 from intent_spark.models.intervals import mean_interval
-from intent_spark.models.registry import WHOEVER, champion, model_versions, promote, read_aliases, roll_back
+from intent_spark.models.registry import (
+    WHOEVER,
+    champion,
+    former_champion,
+    model_versions,
+    promote,
+    read_aliases,
+    roll_back,
+)
 from intent_spark.training.feed import BUCKETS
 from intent_spark.training.gate import SEED, SURE, Verdict, judge
 from intent_spark.training.tracking import Tracker
@@ -48,9 +56,7 @@ class PromoteModel(Job):
         if options.rollback:
             if options.model or options.force:
                 raise UsageError("--rollback goes back by one model: it takes neither --model nor --force.")
-            if not aliases.former:
-                raise UsageError(f"{models_dir} has no former live model to go back to.")
-            return Plan([PlanItem(f"back to model {aliases.former[-1]}", MISSING)], {"version": aliases.former[-1]})
+            return Plan([PlanItem(f"back to model {former_champion(models_dir)}", MISSING)])
         version = options.model or aliases.challenger
         if version is None:
             raise UsageError(f"{models_dir} has no challenger: name a model by --model VERSION.")

@@ -11,6 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from intent_spark.config.errors import ContractError, UsageError
+from intent_spark.config.loading import load_source
 from intent_spark.events.job import IngestEvents
 from intent_spark.lakehouse.job import Job, JobContext, Plan, execute
 from intent_spark.lakehouse.job_runs import Outcome
@@ -94,7 +95,8 @@ def test_a_day_is_held_back_until_somebody_lets_it_pass(
     file = write_till("thin.csv", *thin, sale(9, MONDAYS[4], what="steal"))
     version = shop.lakehouse.version("events")
     shown = dry_run(shop, file).report.splitlines()
-    assert shown[0].startswith("fail     gate 2026-02-02  low_volume 0.7 (warn above 0.3, fail above 0.6)")
+    assert shown[0] == f"source till: {load_source('till').description}"
+    assert shown[1].startswith("fail     gate 2026-02-02  low_volume 0.7 (warn above 0.3, fail above 0.6)")
     assert shown[-1] == "gates: 1 judged on 1 days, 1 beyond a limit"
     assert shop.lakehouse.version("events") == version, "a dry run writes nothing"
     ingest(shop, file)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -21,6 +24,7 @@ from intent_spark.models.registry import (
     read_aliases,
     roll_back,
 )
+from intent_spark.training.promotion import PromoteModel
 from tests.models.test_directory import model
 
 
@@ -94,6 +98,9 @@ def test_the_way_back_passes_over_damaged_models(tmp_path: Path, three: list[str
     nominate(tmp_path, waits)
     damage(tmp_path / three[1])
     damage(tmp_path / three[2])
+    place = SimpleNamespace(lakehouse=SimpleNamespace(path=lambda _: str(tmp_path)))
+    told = PromoteModel().plan(cast(Any, place), Namespace(rollback=True, model=None, force=False))
+    assert [item.what for item in told.items] == [f"back to model {three[0]}"], "a dry run tells what a run would do"
     assert roll_back(tmp_path).name == three[0]
     assert read_aliases(tmp_path) == Aliases(three[0], waits)
 
