@@ -16,6 +16,7 @@ from pyspark.sql import SparkSession
 from benchmarks.history import AS_OF, PARTITIONS, History
 from benchmarks.measure import Row, session, timed
 from intent_spark.config.loading import load_settings
+from intent_spark.lakehouse.session import one_pass_folds
 from intent_spark.profiles.fold import StoredDays
 from intent_spark.profiles.items import EventFrames, no_items, with_items
 from intent_spark.profiles.profile import profiles_of
@@ -35,7 +36,8 @@ def main(options: Namespace) -> None:
         for share in TENTHS:
             events = int(options.events * share)
             history = History(events, events // options.events_a_user, options.days)
-            rows += _Features(spark, Path(folder) / str(events), history).run()
+            with one_pass_folds(spark):
+                rows += _Features(spark, Path(folder) / str(events), history).run()
         spark.stop()
     features = load_settings().features
     print(f"{len(features.windowed)} declarations, last {features.sequence and features.sequence.length} events")  # noqa: T201

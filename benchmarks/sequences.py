@@ -17,6 +17,7 @@ from benchmarks.history import AS_OF, PARTITIONS, History
 from benchmarks.measure import in_turns, session, with_ratios, write
 from intent_spark.config.features import FeaturesConfig
 from intent_spark.config.loading import load_settings
+from intent_spark.lakehouse.session import one_pass_folds
 from intent_spark.profiles.direct import EventDays
 from intent_spark.profiles.fold import StoredDays
 from intent_spark.profiles.items import EventFrames
@@ -63,7 +64,7 @@ def full_sort(events: DataFrame) -> DataFrame:
                 select user_id, struct({fields}) as event,
                        row_number() over (partition by user_id order by event_time desc, event_id desc) as nth
                 from sorted_events)
-            select user_id, transform(array_sort(collect_list(struct(nth, event))), e -> e.event) as last_events
+            select user_id, transform(sort_array(collect_list(struct(nth, event))), e -> e.event) as last_events
             from numbered where nth <= {SEQUENCE.length} group by user_id"""
     )
 
@@ -72,10 +73,11 @@ def _roll(spark: SparkSession, root: Path, events: DataFrame) -> None:
     """The day's tile, then yesterday's last events and the day's as one."""
     yesterday = AS_OF - timedelta(days=1)
     last_day = EventFrames.of(events.where(F.col("event_date") == F.lit(yesterday)))
-    write(user_days(last_day, FEATURES), f"{root}/days")
-    days = StoredDays(spark.read.parquet(f"{root}/days"))
     way = find_way(Slots(FEATURES), AS_OF, Base(yesterday))
-    write(build_state(days, FEATURES, way, "UTC", spark.read.parquet(f"{root}/state")), f"{root}/rolled")
+    with one_pass_folds(spark):
+        write(user_days(last_day, FEATURES), f"{root}/days")
+        days = StoredDays(spark.read.parquet(f"{root}/days"))
+        write(build_state(days, FEATURES, way, "UTC", spark.read.parquet(f"{root}/state")), f"{root}/rolled")
 
 
 def _compare(spark: SparkSession, root: Path) -> None:

@@ -29,5 +29,15 @@ def folded(frame: DataFrame, keys: tuple[str, ...], texts: Texts) -> DataFrame:
     return frame.sparkSession.sql(f"select {columns} from {{rows}} group by {', '.join(keys)}", rows=frame)
 
 
+def folded_in_order(frame: DataFrame, keys: tuple[str, ...], texts: Texts) -> DataFrame:
+    """As ``folded``, of rows that are sorted by the keys first where they lie.
+
+    For what is collected: within ``one_pass_folds`` Spark folds in one pass with one key's values in memory, where it
+    would otherwise fill a hash table, give it up for a sort after 128 keys, and do so twice. Plain sums are faster by
+    hash, and stay so: Spark leaves out a sort that they do not need.
+    """
+    return folded(frame.sortWithinPartitions(*keys), keys, texts)
+
+
 def _named(texts: Texts) -> list[str]:
     return [f"{text} as `{name}`" for name, text in texts.items()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -17,7 +18,7 @@ from intent_spark.profiles.fold import Step, StoredDays, fold
 from intent_spark.profiles.items import EventFrames, texts_of_partials
 from intent_spark.profiles.partials import Partial
 from intent_spark.profiles.slots import Slot
-from intent_spark.profiles.spans import DayRange
+from intent_spark.profiles.spans import AGE, DayRange, age_at
 from intent_spark.profiles.user_days import DAY, USER, days_of, last_events
 
 
@@ -32,7 +33,8 @@ class EventDays:
         straight = [s for s in slots if adds_up(s)]
         by_days = [s for s in slots if not adds_up(s)]
         partials = list(dict.fromkeys(s.partial for s in straight))
-        folded = fold(event_rows(self.events.reading(texts_of_partials(partials)), partials), straight, step, met)
+        rows = event_rows(self.events.reading(texts_of_partials(partials)), partials, step.as_of)
+        folded = fold(rows, straight, step, met)
         if not by_days:
             return folded
         kept = list(dict.fromkeys(s.partial for s in by_days))
@@ -49,7 +51,7 @@ def adds_up(slot: Slot) -> bool:
     return slot.fold == slot.partial.within_day and slot.fold in ("sum", "min", "max")
 
 
-def event_rows(events: DataFrame, partials: Sequence[Partial]) -> DataFrame:
+def event_rows(events: DataFrame, partials: Sequence[Partial], as_of: date) -> DataFrame:
     """One row an event, a column a partial, moved to where its user is aggregated.
 
     What moves is narrow: day, type and one of the integers in one number, beside the columns that the expressions
@@ -64,7 +66,8 @@ def event_rows(events: DataFrame, partials: Sequence[Partial]) -> DataFrame:
     unpacked = {"event_date": _day()} | ({small: _small()} if small else {})
     unpacked |= {"event_type": _type()} if "event_type" in read else {}
     rows = selected(moved, (*USER, PACKED, *whole), unpacked)
-    return selected(rows, DAY, {p.name: text for p, text in zip(partials, told, strict=True)})
+    made = {AGE: age_at(as_of)} | {p.name: text for p, text in zip(partials, told, strict=True)}
+    return selected(rows, DAY, made)
 
 
 # The packed number: 32 bits of an integer, a bit that is set where it is null, the day, a bit for each type.

@@ -11,11 +11,11 @@ from typing import Protocol
 from pyspark.sql import DataFrame
 
 from intent_spark.config.features import SequenceSettings
-from intent_spark.lakehouse.texts import folded
+from intent_spark.lakehouse.texts import Texts, folded, folded_in_order, selected
 from intent_spark.profiles.sequence import newest_of_days
 from intent_spark.profiles.slots import DECAY_UNIT, Slot
-from intent_spark.profiles.spans import DayRange, Span, span
-from intent_spark.profiles.user_days import DAY, USER, entries, kept_hashes
+from intent_spark.profiles.spans import AGE, DayRange, Span, age_at, span
+from intent_spark.profiles.user_days import USER, entries, kept_hashes
 
 
 @dataclass(frozen=True)
@@ -55,20 +55,21 @@ class StoredDays:
 
     def fold(self, slots: Sequence[Slot], step: Step, met: Sequence[DayRange] = ()) -> DataFrame:
         """Fold the stored partials."""
-        return fold(self._by_user(), slots, step, met)
+        return fold(self._by_user({AGE: age_at(step.as_of)}), slots, step, met)
 
     def last_events(self, reach: DayRange, sequence: SequenceSettings) -> DataFrame:
         """The last of the days' last events."""
         return newest_of_days(within(self._by_user(), [reach]), sequence, are_one=(reach.end - reach.start).days == 1)
 
-    def _by_user(self) -> DataFrame:
+    def _by_user(self, further: Texts | None = None) -> DataFrame:
         """Moved before they are folded: a day's partials are fewer than the slots of all windows that it adds to."""
-        return self.rows.repartition("user_id")
+        return selected(self.rows, ("*",), further or {}).repartition("user_id")
 
 
 def fold(days: DataFrame, slots: Sequence[Slot], step: Step, met: Sequence[DayRange] = ()) -> DataFrame:
     """One row a user with any day that a slot reads or that lies in ``met``; nothing to count is null.
 
+    ``days`` have their ``AGE`` at the step's date beside ``event_date``, which tells the files apart.
     ``gaps`` slots come as the sorted days to be counted, as gaps join on only behind the days known before.
     """
     plain = [s for s in slots if s.fold in ("sum", "min", "max", "decayed") and not s.type.startswith("struct")]
@@ -78,7 +79,7 @@ def fold(days: DataFrame, slots: Sequence[Slot], step: Step, met: Sequence[DayRa
     families = [folded(present, USER, {"days": "count(*)"} | {s.name: _plain(s, step) for s in plain})]
     if listed:
         near = within(days, read_ranges(listed, step))
-        families.append(folded(near, USER, {s.name: _listed(s, step) for s in listed}))
+        families.append(folded_in_order(near, USER, {s.name: _listed(s, step) for s in listed}))
     if keyed:
         families.append(_keyed(days, keyed, step))
     return reduce(lambda left, right: left.join(right, on="user_id", how="left"), families).drop("days")
@@ -91,17 +92,17 @@ def within(days: DataFrame, ranges: Sequence[DayRange]) -> DataFrame:
 
 def _signed(slot: Slot, step: Step, column: str) -> str:
     days = step.span(slot)
-    leaving = f" when {days.removed.sql} then -{column}" if days.removed else ""
-    return f"sum(case when {days.added.sql} then {column}{leaving} end)"
+    leaving = f" when {days.removed.by_age(step.as_of)} then -{column}" if days.removed else ""
+    return f"sum(case when {days.added.by_age(step.as_of)} then {column}{leaving} end)"
 
 
 def _plain(slot: Slot, step: Step) -> str:
     column = f"`{slot.partial.name}`"
     if slot.fold == "sum":
         return _signed(slot, step, column)
-    inside = step.span(slot).added.sql
+    inside = step.span(slot).added.by_age(step.as_of)
     if slot.fold == "decayed":
-        return f"sum(case when {inside} then {column} * {_weight(slot, step)} end)"
+        return f"sum(case when {inside} then {column} * {_weight(slot)} end)"
     return f"{slot.fold}(case when {inside} then {column} end)"
 
 
@@ -110,18 +111,18 @@ def decay_weights(slot: Slot) -> list[int]:
     return [round(DECAY_UNIT * 2 ** (-age / slot.half_life_days)) for age in range(int(slot.window))]
 
 
-def _weight(slot: Slot, step: Step) -> str:
+def _weight(slot: Slot) -> str:
     listed = ", ".join(f"{weight}L" for weight in decay_weights(slot))
-    return f"element_at(array({listed}), datediff(date'{step.as_of}', event_date))"
+    return f"element_at(array({listed}), `{AGE}`)"
 
 
 def _listed(slot: Slot, step: Step) -> str:
-    column, inside = f"`{slot.partial.name}`", step.span(slot).added.sql
+    column, inside = f"`{slot.partial.name}`", step.span(slot).added.by_age(step.as_of)
     if slot.fold == "gaps":
-        return f"array_sort(collect_list(case when {inside} and {column} = 1 then event_date end))"
+        return f"sort_array(collect_list(case when {inside} and {column} = 1 then event_date end))"
     if slot.fold == "distinct":
         united = f"array_distinct(flatten(collect_list(case when {inside} then {column} end)))"
-        return f"slice(array_sort({united}), 1, {kept_hashes(slot.partial)})"
+        return f"slice(sort_array({united}), 1, {kept_hashes(slot.partial)})"
     return f"{slot.fold}(case when {inside} then {column} end)"
 
 
@@ -135,7 +136,7 @@ def _keyed(days: DataFrame, slots: list[Slot], step: Step) -> DataFrame:
     near = within(days, read_ranges(slots, step))
     # A null map would make the whole array null.
     listed = ", ".join(f"coalesce({entry}, array())" for entry in told)
-    rows = near.selectExpr(*DAY, f"inline(concat({listed}))")
+    rows = near.selectExpr(*USER, f"`{AGE}`", f"inline(concat({listed}))")
     sums = {s.name: _signed(s, step, f"case when part = {parts[s.partial.name]} then value end") for s in slots}
     summed = folded(rows, (*USER, "part", "key"), sums)
-    return folded(summed, USER, {s.name: entries(parts[s.partial.name], s.name, s.most_keys) for s in slots})
+    return folded_in_order(summed, USER, {s.name: entries(parts[s.partial.name], s.name, s.most_keys) for s in slots})

@@ -27,6 +27,7 @@ from intent_spark.lakehouse.job_runs import Cost, Outcome, last_costs
 from intent_spark.lakehouse.lakehouse import Build, Lakehouse
 from intent_spark.lakehouse.quality import check_gates
 from intent_spark.lakehouse.reads import counting_reads
+from intent_spark.lakehouse.session import one_pass_folds
 from intent_spark.lakehouse.shop import data_range, event_rows, touched_days
 from intent_spark.profiles.contract import definition_hash, feature_hashes
 from intent_spark.profiles.declarations import check_declarations
@@ -113,9 +114,10 @@ class BuildProfiles(Job):
         if options.staged:
             target = ProfileTables(context.lakehouse, context.settings.features, inputs, STAGING)
         kept = context.settings.profiles
-        rows_in, costs = _build_days(tables, plan.inputs["days"], kept.rows_per_file, plan.inputs["day_rate"])
         dates = [way.way.as_of for run in plan.inputs["runs"] for way in run]
-        rows_out, of_snapshots = _build_snapshots(target, plan.inputs["runs"])
+        with one_pass_folds(context.spark):
+            rows_in, costs = _build_days(tables, plan.inputs["days"], kept.rows_per_file, plan.inputs["day_rate"])
+            rows_out, of_snapshots = _build_snapshots(target, plan.inputs["runs"])
         if options.staged and dates:
             _swap(tables, target, dates)
         if dates and (dropped := tables.prune_states(kept.keep_states)):

@@ -99,8 +99,7 @@ def _distinct(hashes: str, cap: int) -> str:
 
 def _by_weight(totals: str) -> str:
     """A map's entries, the largest value first; of equal ones the later key."""
-    ordered = f"array_sort(transform(map_entries({totals}), e -> struct(e.value as value, e.key as key)))"
-    return f"reverse({ordered})"
+    return f"sort_array(transform(map_entries({totals}), e -> struct(e.value as value, e.key as key)), false)"
 
 
 def _gap_statistics(gaps: str) -> list[str]:

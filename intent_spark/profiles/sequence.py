@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from intent_spark.config.features import SEQUENCE_TIME, SequenceColumn, SequenceSettings
-from intent_spark.lakehouse.texts import selected
+from intent_spark.config.features import SEQUENCE_TIME, SequenceSettings
+from intent_spark.lakehouse.texts import folded_in_order, selected
 from intent_spark.profiles.partials import event_condition
 
 # While a state is cut to its window: how many last events stay; null where all do.
 STILL = "events still within"
+# What folding gives until it is taken apart: the last events as one array of structs.
+NEWEST = "newest events"
 
 
 def kept_types(sequence: SequenceSettings | None) -> dict[str, str]:
@@ -28,12 +30,17 @@ def counted_events(sequence: SequenceSettings) -> str:
 
 
 def newest_of_events(events: DataFrame, sequence: SequenceSettings, *keys: str) -> DataFrame:
-    """The last events by the keys; of equal instants the larger event_id is the later one."""
-    values = [_cast(column).alias(column.name) for column in sequence.columns if column.value]
-    kept = F.struct(F.col("event_time").alias(SEQUENCE_TIME), *values)
+    """The last events by the keys."""
+    return taken_apart(folded_in_order(events, keys, {NEWEST: newest(sequence)}), sequence)
+
+
+def newest(sequence: SequenceSettings) -> str:
+    """SQL that folds events to the last of them; of equal instants the larger event_id is the later one."""
+    values = "".join(f", '{c.name}', cast({c.value} as {c.type})" for c in sequence.columns if c.value)
+    kept = f"named_struct('{SEQUENCE_TIME}', event_time{values})"
     # A place that is null is passed over.
-    place = F.when(F.expr(counted_events(sequence)), F.struct("event_time", "event_id"))
-    return _newest(events, kept, place, sequence, *keys)
+    place = f"if({counted_events(sequence)}, named_struct('event_time', event_time, 'event_id', event_id), null)"
+    return _newest(kept, place, sequence)
 
 
 def newest_of_days(days: DataFrame, sequence: SequenceSettings, are_one: bool) -> DataFrame:
@@ -45,19 +52,19 @@ def newest_of_days(days: DataFrame, sequence: SequenceSettings, are_one: bool) -
     if are_one:
         return days.select("user_id", *kept)
     events = days.select("user_id", F.posexplode(F.arrays_zip(*kept)).alias("later", "kept"))
-    return _newest(
-        events, F.col("kept"), F.struct(F.col(f"kept.{SEQUENCE_TIME}"), -F.col("later")), sequence, "user_id"
-    )
+    place = f"named_struct('time', kept.{SEQUENCE_TIME}, 'earlier', -later)"
+    return taken_apart(folded_in_order(events, ("user_id",), {NEWEST: _newest("kept", place, sequence)}), sequence)
 
 
-def _newest(events: DataFrame, kept: Column, place: Column, sequence: SequenceSettings, *keys: str) -> DataFrame:
+def _newest(kept: str, place: str, sequence: SequenceSettings) -> str:
     """Memory is bounded by the length."""
-    newest = events.groupBy(*keys).agg(F.max_by(kept, place, sequence.length).alias("newest"))
-    return newest.select(*keys, *[F.col(f"newest.{name}").alias(name) for name in kept_types(sequence)])
+    return f"max_by({kept}, {place}, {sequence.length})"
 
 
-def _cast(column: SequenceColumn) -> Column:
-    return F.expr(f"cast({column.value} as {column.type})")
+def taken_apart(frame: DataFrame, sequence: SequenceSettings) -> DataFrame:
+    """The columns of the last events in place of what ``newest`` made."""
+    others = tuple(f"`{name}`" for name in frame.columns if name != NEWEST)
+    return selected(frame, others, {name: f"`{NEWEST}`.`{name}`" for name in kept_types(sequence)})
 
 
 def within_window(base: DataFrame, sequence: SequenceSettings, since: datetime) -> DataFrame:

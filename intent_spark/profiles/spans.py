@@ -8,6 +8,8 @@ from datetime import date, timedelta
 from intent_spark.config.features import LIFETIME, Window
 
 BEGINNING = date.min
+# How many days an event's day lies before the date; the last day before it is 1 day old.
+AGE = "days before"
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,12 @@ class DayRange:
         """The condition on ``event_date``."""
         until = f"event_date < date'{self.end}'"
         return until if self.start == BEGINNING else f"event_date >= date'{self.start}' and {until}"
+
+    def by_age(self, as_of: date) -> str:
+        """The condition on ``AGE`` at a date: one text for all dates, so that Java compiles what is made of it once."""
+        oldest, youngest = (as_of - self.start).days, (as_of - self.end).days + 1
+        since = f"`{AGE}` >= {youngest}"
+        return since if self.start == BEGINNING else f"`{AGE}` <= {oldest} and {since}"
 
     def holds(self, day: date) -> bool:
         """Whether a day lies in the range."""
@@ -39,6 +47,11 @@ class Span:
     def ranges(self) -> list[DayRange]:
         """Both ranges, as far as they hold days."""
         return [r for r in (self.added, self.removed) if r is not None and r.start < r.end]
+
+
+def age_at(as_of: date) -> str:
+    """SQL for the ``AGE`` of an ``event_date``."""
+    return f"datediff(date'{as_of}', event_date)"
 
 
 def window_start(window: Window, as_of: date) -> date:

@@ -156,7 +156,7 @@ def _combined(slot: Slot, before: str | None, delta: str) -> str:
         case "distinct":
             nothing = "cast(array() as array<bigint>)"
             united = f"array_union(coalesce({known}, {nothing}), coalesce({delta}, {nothing}))"
-            return f"slice(array_sort({united}), 1, {kept_hashes(slot.partial)})"
+            return f"slice(sort_array({united}), 1, {kept_hashes(slot.partial)})"
         case "keyed":
             return _keyed(known, delta, slot.most_keys)
         case "gaps":

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 
 from pyspark.sql import DataFrame
 
 from intent_spark.config.features import FeaturesConfig, SequenceSettings
-from intent_spark.lakehouse.texts import folded
+from intent_spark.lakehouse.texts import folded, folded_in_order
 from intent_spark.profiles.items import EventFrames, texts_of_partials, texts_of_sequence
 from intent_spark.profiles.partials import Partial, all_partials
-from intent_spark.profiles.sequence import newest_of_events
+from intent_spark.profiles.sequence import NEWEST, newest, newest_of_events, taken_apart
 
 USER = ("user_id",)
 DAY = (*USER, "event_date")
-FOLDS = ("sum", "min", "max")
 
 
 def user_days(events: EventFrames, features: FeaturesConfig) -> DataFrame:
@@ -31,22 +29,20 @@ def user_days(events: EventFrames, features: FeaturesConfig) -> DataFrame:
 def days_of(events: EventFrames, partials: Sequence[Partial], sequence: SequenceSettings | None) -> DataFrame:
     """Some partials of each user and day, and the day's last events where there is a sequence.
 
-    Each family of partials moves only the columns that it reads, and moves events before it folds them: a row of
-    partials is far wider than the event or two that it is often made of.
+    Events are moved with the columns that are read, and sorted, before they are folded: a row of partials is far wider
+    than the event or two that it is often made of. Keyed partials fold rows of their own.
     """
-
-    def rows(some: Sequence[Partial]) -> DataFrame:
-        return events.moved(texts_of_partials(some), *DAY)
-
-    plain = [p for p in partials if p.within_day in FOLDS and not p.type.startswith("struct")]
-    listed = [p for p in partials if p.within_day == "distinct" or p.type.startswith("struct")]
+    together = [p for p in partials if p.within_day != "keyed"]
     keyed = [p for p in partials if p.within_day == "keyed"]
-    # Without plain partials the days are still told, by who was there.
-    families = [folded(rows(plain), DAY, {"events": "count(*)"} | {p.name: _plain(p) for p in plain})]
-    families += [folded(rows(listed), DAY, {p.name: _listed(p) for p in listed})] if listed else []
-    families += [last_events(events, sequence, *DAY)] if sequence else []
-    families += [keyed_partials(rows(keyed), keyed)] if keyed else []
-    return reduce(lambda left, right: left.join(right, on=list(DAY), how="left"), families)
+    told = {"events": "count(*)"} | {p.name: _within_day(p) for p in together}
+    read = texts_of_partials(together)
+    if sequence:
+        told, read = told | {NEWEST: newest(sequence)}, read + texts_of_sequence(sequence)
+    days = folded_in_order(events.moved(read, *DAY), DAY, told)
+    days = taken_apart(days, sequence) if sequence else days
+    if not keyed:
+        return days
+    return days.join(keyed_partials(events.moved(texts_of_partials(keyed), *DAY), keyed), on=list(DAY), how="left")
 
 
 def last_events(events: EventFrames, sequence: SequenceSettings, *keys: str) -> DataFrame:
@@ -54,14 +50,10 @@ def last_events(events: EventFrames, sequence: SequenceSettings, *keys: str) -> 
     return newest_of_events(events.moved(texts_of_sequence(sequence), *keys), sequence, *keys)
 
 
-def _plain(partial: Partial) -> str:
-    return f"{partial.within_day}({partial.expression})"
-
-
-def _listed(partial: Partial) -> str:
+def _within_day(partial: Partial) -> str:
     if partial.within_day == "distinct":
-        return f"slice(array_sort(collect_set({partial.expression})), 1, {kept_hashes(partial)})"
-    return _plain(partial)
+        return f"slice(sort_array(collect_set({partial.expression})), 1, {kept_hashes(partial)})"
+    return f"{partial.within_day}({partial.expression})"
 
 
 def kept_hashes(partial: Partial) -> int:
@@ -75,7 +67,7 @@ def keyed_partials(events: DataFrame, partials: Sequence[Partial]) -> DataFrame:
     counted = f"filter(array({', '.join(told)}), e -> e.key is not null and e.value is not null)"
     rows = events.selectExpr(*DAY, f"inline({counted})")
     summed = folded(rows, (*DAY, "part", "key"), {"value": "sum(value)"})
-    return folded(summed, DAY, {p.name: entries(n, "value") for n, p in enumerate(partials)})
+    return folded_in_order(summed, DAY, {p.name: entries(n, "value") for n, p in enumerate(partials)})
 
 
 def entries(part: int, total: str, most: int = 0) -> str:
@@ -91,6 +83,6 @@ def entries(part: int, total: str, most: int = 0) -> str:
 def as_map(listed: str, most: int) -> str:
     """SQL for a map of entries in the keys' order: of all, or of the ``most`` whose keys have the smallest hashes."""
     if most:
-        placed = f"array_sort(transform({listed}, e -> named_struct('place', xxhash64(e.key), 'entry', e)))"
+        placed = f"sort_array(transform({listed}, e -> named_struct('place', xxhash64(e.key), 'entry', e)))"
         listed = f"transform(slice({placed}, 1, {most}), e -> e.entry)"
-    return f"map_from_entries(array_sort({listed}))"
+    return f"map_from_entries(sort_array({listed}))"

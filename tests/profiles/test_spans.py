@@ -34,3 +34,16 @@ def test_what_was_in_and_came_and_left_is_what_is_in(window: int, as_of: date, s
 def test_a_range_as_sql() -> None:
     assert DayRange(BEGINNING, date(2026, 4, 1)).sql == "event_date < date'2026-04-01'"
     assert DayRange(date(2026, 3, 1), date(2026, 4, 1)).sql.startswith("event_date >= date'2026-03-01' and ")
+
+
+def test_a_range_by_age_is_one_text_for_all_dates() -> None:
+    as_of, later = date(2026, 4, 1), date(2026, 4, 8)
+    assert DayRange(BEGINNING, as_of).by_age(as_of) == "`days before` >= 1"
+    week, week_later = (span(7, day, None).added.by_age(day) for day in (as_of, later))
+    assert week == week_later == "`days before` <= 7 and `days before` >= 1"
+
+
+@given(days, days, days, days)
+def test_a_range_by_age_holds_the_same_days(start: date, end: date, as_of: date, day: date) -> None:
+    condition = DayRange(start, end).by_age(as_of).replace("`days before`", str((as_of - day).days))
+    assert eval(condition) == DayRange(start, end).holds(day)  # noqa: S307

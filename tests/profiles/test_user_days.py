@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from pyspark.sql import functions as F
 
 from intent_spark.config.features import SequenceSettings
 from intent_spark.config.loading import load_settings
+from intent_spark.lakehouse.session import one_pass_folds
 from intent_spark.profiles.contract import kept_in_days, user_days_contract
 from intent_spark.profiles.fold import StoredDays
 from intent_spark.profiles.items import LEVEL, EventFrames
@@ -134,11 +136,25 @@ def test_events_and_days_move_before_they_are_folded(spark: SparkSession) -> Non
     features = load_settings().features
     days = user_days(EventFrames.of(events_frame(spark, TEN, "UTC").withColumn(LEVEL, F.lit(0))), features)
     state = build_state(StoredDays(days), features, find_way(Slots(features), date(2026, 3, 3), None), "UTC")
-    families = 4  # plain, listed, keyed, last events
-    assert exchanges(days) == [f"hashpartitioning({key})" for key in ["user_id, event_date"] * families]
+    # Once for the keyed partials, once for all others.
+    assert exchanges(days) == ["hashpartitioning(user_id, event_date)"] * 2
     # Each family of slots makes its days anew here, for nothing is stored between.
+    families = 4  # plain, listed, keyed, last events
     assert set(exchanges(state)) == {"hashpartitioning(user_id, event_date)", "hashpartitioning(user_id)"}
     assert exchanges(state).count("hashpartitioning(user_id)") == families
+
+
+def test_sorted_events_are_folded_in_one_pass(spark: SparkSession) -> None:
+    """Not in a partial and a final one; but for the sums by key, whose order would be another."""
+    events = events_frame(spark, TEN, "UTC").withColumn(LEVEL, F.lit(0))
+    days = user_days(EventFrames.of(events), load_settings().features)
+    with one_pass_folds(spark):
+        plan = days._jdf.queryExecution().executedPlan().toString()
+    folds = re.findall(r"(\w+Aggregate)\(keys?=\[([^\]]*)\], functions=\[(?:(partial)_)?", plan)
+    told = [(kind, re.sub(r"#[0-9L]+", "", keys), part) for kind, keys, part in folds]
+    by_key = "user_id, event_date, part, key"
+    one_pass = ("SortAggregate", "user_id, event_date", "")
+    assert told == [one_pass, one_pass, ("HashAggregate", by_key, ""), ("HashAggregate", by_key, "partial")]
 
 
 def test_without_a_cap_a_heavy_day_is_folded_by_all_who_read_it(spark: SparkSession) -> None:
@@ -149,8 +165,9 @@ def test_without_a_cap_a_heavy_day_is_folded_by_all_who_read_it(spark: SparkSess
     by_key = "hashpartitioning(user_id, event_date, part, key) for ENSURE_REQUIREMENTS"
     assert set(exchanges(days)) == {by_day, by_key}
     plan = days._jdf.queryExecution().executedPlan().toString()
-    for fold in ("partial_sum", "partial_max_by", "partial_collect_set"):
-        assert fold in plan, "parts are folded before they move"
+    moves = [below for above, below in pairwise(plan.splitlines()) if "Exchange hashpartitioning" in above]
+    assert all(re.search(r"Aggregate\(.*functions=\[partial_", below) for below in moves), "folded before they move"
+    assert len(moves) == 3
     moved = user_days(EventFrames.of(events), features)
     told, wanted = (frame.orderBy("user_id", "event_date").collect() for frame in (days, moved))
     assert told == wanted
