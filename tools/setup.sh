@@ -215,9 +215,10 @@ archive_classes() {
   [ "$size" != none ]
 }
 
-# Jobs run without it too, some seconds longer.
+# Jobs run without it too, some seconds longer; who may only read the clone goes without.
 ensure_archive() {
   archive_fits && return
+  [ -w build ] || return 0
   take_lock
   archive_fits || step "archive of Java's classes" archive_classes || say "jobs will start later than they could"
 }

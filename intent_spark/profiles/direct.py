@@ -15,11 +15,12 @@ from intent_spark.config.features import SequenceSettings, words
 from intent_spark.config.source import EVENT_TYPES
 from intent_spark.lakehouse.texts import selected
 from intent_spark.profiles.fold import Step, StoredDays, fold
-from intent_spark.profiles.items import EventFrames, texts_of_partials
+from intent_spark.profiles.items import EventFrames, texts_of_partials, texts_of_sequence
 from intent_spark.profiles.partials import Partial
+from intent_spark.profiles.sequence import newest_of_events
 from intent_spark.profiles.slots import Slot
 from intent_spark.profiles.spans import AGE, DayRange, age_at
-from intent_spark.profiles.user_days import DAY, USER, days_of, last_events
+from intent_spark.profiles.user_days import DAY, USER, days_of
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class EventDays:
 
     def last_events(self, reach: DayRange, sequence: SequenceSettings) -> DataFrame:
         """The last events within some days."""
-        return last_events(self.events.where(F.expr(reach.sql)), sequence, "user_id")
+        moved = self.events.where(F.expr(reach.sql)).moved(texts_of_sequence(sequence), *USER)
+        return newest_of_events(moved, sequence, *USER)
 
 
 def adds_up(slot: Slot) -> bool:

@@ -10,7 +10,7 @@ from intent_spark.config.features import FeaturesConfig, SequenceSettings
 from intent_spark.lakehouse.texts import folded, folded_in_order
 from intent_spark.profiles.items import EventFrames, texts_of_partials, texts_of_sequence
 from intent_spark.profiles.partials import Partial, all_partials
-from intent_spark.profiles.sequence import NEWEST, newest, newest_of_events, taken_apart
+from intent_spark.profiles.sequence import NEWEST, newest, taken_apart
 
 USER = ("user_id",)
 DAY = (*USER, "event_date")
@@ -43,11 +43,6 @@ def days_of(events: EventFrames, partials: Sequence[Partial], sequence: Sequence
     if not keyed:
         return days
     return days.join(keyed_partials(events.moved(texts_of_partials(keyed), *DAY), keyed), on=list(DAY), how="left")
-
-
-def last_events(events: EventFrames, sequence: SequenceSettings, *keys: str) -> DataFrame:
-    """The last events by the keys."""
-    return newest_of_events(events.moved(texts_of_sequence(sequence), *keys), sequence, *keys)
 
 
 def _within_day(partial: Partial) -> str:

@@ -164,7 +164,14 @@ def test_without_a_cap_a_heavy_day_is_folded_by_all_who_read_it(spark: SparkSess
     by_day = "hashpartitioning(user_id, event_date) for ENSURE_REQUIREMENTS"
     by_key = "hashpartitioning(user_id, event_date, part, key) for ENSURE_REQUIREMENTS"
     assert set(exchanges(days)) == {by_day, by_key}
-    plan = days._jdf.queryExecution().executedPlan().toString()
+    cut = spark.conf.get("spark.sql.debug.maxToStringFields")
+    spark.conf.set("spark.sql.debug.maxToStringFields", "1000")
+    try:
+        plan = days._jdf.queryExecution().executedPlan().toString()
+    finally:
+        spark.conf.set("spark.sql.debug.maxToStringFields", str(cut))
+    for fold in ("partial_sum", "partial_max_by", "partial_collect_set"):
+        assert fold in plan, "parts are folded before they move"
     moves = [below for above, below in pairwise(plan.splitlines()) if "Exchange hashpartitioning" in above]
     assert all(re.search(r"Aggregate\(.*functions=\[partial_", below) for below in moves), "folded before they move"
     assert len(moves) == 3
