@@ -23,7 +23,7 @@ demo: setup ## The main job: a simulated shop's events become profiles, a model,
 .PHONY: test
 test: setup ## Run all tests, three at a time (8 GB); ARGS goes to pytest
 	-@tools/setup.sh avro kafka # what cannot be fetched is skipped, and said
-	@$(WITH_JAVA) $(PYTHON) -m pytest -n 3 --dist loadgroup --durations 25 $(ARGS)
+	@$(WITH_JAVA) $(PYTHON) -m pytest -n 3 --dist loadgroup --durations 25 -rs $(ARGS)
 
 .PHONY: test-fast
 test-fast: setup ## Run the tests that take seconds
