@@ -11,7 +11,7 @@ from typing import Protocol
 from pyspark.sql import DataFrame
 
 from intent_spark.config.features import SequenceSettings
-from intent_spark.lakehouse.texts import Texts, folded, folded_in_order, selected
+from intent_spark.lakehouse.texts import folded, folded_in_order, selected
 from intent_spark.profiles.sequence import newest_of_days
 from intent_spark.profiles.slots import DECAY_UNIT, Slot
 from intent_spark.profiles.spans import AGE, DayRange, Span, age_at, span
@@ -54,34 +54,35 @@ class StoredDays:
     rows: DataFrame
 
     def fold(self, slots: Sequence[Slot], step: Step, met: Sequence[DayRange] = ()) -> DataFrame:
-        """Fold the stored partials."""
-        return fold(self._by_user({AGE: age_at(step.as_of)}), slots, step, met)
+        """Fold the stored partials.
+
+        They are moved first: a day's partials are fewer than the slots of all windows that it adds to.
+        """
+        aged = selected(self.rows, ("*",), {AGE: age_at(step.as_of)})
+        keyed = [s for s in slots if s.fold == "keyed"]
+        others = [s for s in slots if s.fold != "keyed"]
+        folded = fold(aged.repartition("user_id"), others, step, [*met, *read_ranges(keyed, step)])
+        return folded.join(_keyed(aged, keyed, step), on="user_id", how="left") if keyed else folded
 
     def last_events(self, reach: DayRange, sequence: SequenceSettings) -> DataFrame:
         """The last of the days' last events."""
-        return newest_of_days(within(self._by_user(), [reach]), sequence, are_one=(reach.end - reach.start).days == 1)
-
-    def _by_user(self, further: Texts | None = None) -> DataFrame:
-        """Moved before they are folded: a day's partials are fewer than the slots of all windows that it adds to."""
-        return selected(self.rows, ("*",), further or {}).repartition("user_id")
+        moved = within(self.rows, [reach]).repartition("user_id")
+        return newest_of_days(moved, sequence, are_one=(reach.end - reach.start).days == 1)
 
 
 def fold(days: DataFrame, slots: Sequence[Slot], step: Step, met: Sequence[DayRange] = ()) -> DataFrame:
     """One row a user with any day that a slot reads or that lies in ``met``; nothing to count is null.
 
-    ``days`` have their ``AGE`` at the step's date beside ``event_date``, which tells the files apart.
+    ``days`` have their ``AGE`` at the step's date beside ``event_date``, which tells the files apart. No slot is keyed.
     ``gaps`` slots come as the sorted days to be counted, as gaps join on only behind the days known before.
     """
     plain = [s for s in slots if s.fold in ("sum", "min", "max", "decayed") and not s.type.startswith("struct")]
     listed = [s for s in slots if s.fold in ("distinct", "gaps") or s.type.startswith("struct<event_time")]
-    keyed = [s for s in slots if s.fold == "keyed"]
     present = within(days, [*read_ranges(slots, step), *met])
     families = [folded(present, USER, {"days": "count(*)"} | {s.name: _plain(s, step) for s in plain})]
     if listed:
         near = within(days, read_ranges(listed, step))
         families.append(folded_in_order(near, USER, {s.name: _listed(s, step) for s in listed}))
-    if keyed:
-        families.append(_keyed(days, keyed, step))
     return reduce(lambda left, right: left.join(right, on="user_id", how="left"), families).drop("days")
 
 
@@ -127,16 +128,13 @@ def _listed(slot: Slot, step: Step) -> str:
 
 
 def _keyed(days: DataFrame, slots: list[Slot], step: Step) -> DataFrame:
-    """Maps taken apart, all partials' entries as rows of one frame, and put together again slot by slot."""
+    """Maps taken apart to a narrow row for each entry, moved, and put together again slot by slot.
+
+    Every slot sums the entries of all parts: a sum that is never looked at costs less than asking for the part.
+    """
     parts = {name: n for n, name in enumerate(dict.fromkeys(s.partial.name for s in slots))}
-    told = [
-        f"transform(map_entries(`{name}`), e -> named_struct('part', {n}, 'key', e.key, 'value', e.value))"
-        for name, n in parts.items()
-    ]
-    near = within(days, read_ranges(slots, step))
-    # A null map would make the whole array null.
-    listed = ", ".join(f"coalesce({entry}, array())" for entry in told)
-    rows = near.selectExpr(*USER, f"`{AGE}`", f"inline(concat({listed}))")
-    sums = {s.name: _signed(s, step, f"case when part = {parts[s.partial.name]} then value end") for s in slots}
-    summed = folded(rows, (*USER, "part", "key"), sums)
+    maps = f"posexplode(array({', '.join(f'`{name}`' for name in parts)})) as (part, entries)"
+    near = within(days, read_ranges(slots, step)).selectExpr(*USER, f"`{AGE}`", maps)
+    rows = near.selectExpr(*USER, f"`{AGE}`", "part", "explode(entries)").repartition("user_id")
+    summed = folded_in_order(rows, (*USER, "part", "key"), {s.name: _signed(s, step, "value") for s in slots})
     return folded_in_order(summed, USER, {s.name: entries(parts[s.partial.name], s.name, s.most_keys) for s in slots})

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from intent_spark.config.features import SEQUENCE_TIME, SequenceSettings
 from intent_spark.lakehouse.texts import folded_in_order, selected
@@ -40,25 +39,21 @@ def newest(sequence: SequenceSettings) -> str:
     kept = f"named_struct('{SEQUENCE_TIME}', event_time{values})"
     # A place that is null is passed over.
     place = f"if({counted_events(sequence)}, named_struct('event_time', event_time, 'event_id', event_id), null)"
-    return _newest(kept, place, sequence)
+    return f"max_by({kept}, {place}, {sequence.length})"
 
 
 def newest_of_days(days: DataFrame, sequence: SequenceSettings, are_one: bool) -> DataFrame:
-    """The last of the days' last events, by user; as they are where the days are but ``are_one``.
-
-    Events of one instant are of one day, so within it their order stands.
-    """
+    """The last of the days' last events, by user; as they are where the days are but ``are_one``."""
     kept = [*kept_types(sequence)]
     if are_one:
         return days.select("user_id", *kept)
-    events = days.select("user_id", F.posexplode(F.arrays_zip(*kept)).alias("later", "kept"))
-    place = f"named_struct('time', kept.{SEQUENCE_TIME}, 'earlier', -later)"
-    return taken_apart(folded_in_order(events, ("user_id",), {NEWEST: _newest("kept", place, sequence)}), sequence)
-
-
-def _newest(kept: str, place: str, sequence: SequenceSettings) -> str:
-    """Memory is bounded by the length."""
-    return f"max_by({kept}, {place}, {sequence.length})"
+    some = days.where(f"{SEQUENCE_TIME} is not null")
+    columns = ", ".join(f"'{name}', `{name}`" for name in kept)
+    # No two rows of a user are of one day, and every row holds an event: no more days are needed than events.
+    latest = f"sort_array(collect_list(named_struct('day', event_date, {columns})), false)"
+    listed = folded_in_order(some, ("user_id",), {NEWEST: f"slice({latest}, 1, {sequence.length})"})
+    flat = {name: f"slice(flatten(`{NEWEST}`.`{name}`), 1, {sequence.length})" for name in kept}
+    return selected(listed, ("user_id",), flat)
 
 
 def taken_apart(frame: DataFrame, sequence: SequenceSettings) -> DataFrame:

@@ -119,16 +119,19 @@ def _from_base(days: Days, features: FeaturesConfig, way: Way, base: DataFrame) 
     }
     last = {f"-{name}": f"`{name}`" for name in kept_types(features.sequence)}
     joined = selected(base, USER, named | last)
-    if before.as_of < way.as_of:
-        moved = days.fold(way.rolled, Step(way.as_of, before.as_of), met=[DayRange(before.as_of, way.as_of)])
-        # What moved is small beside the state: as a hash table it spares sorting both.
-        new = _prefixed(_with_last_events(moved, days, features, way), "+").hint("shuffle_hash")
-        joined = joined.join(new, on="user_id", how="full")
-    else:
+    if before.as_of == way.as_of:
+        merged = _prefixed(days.fold(way.merged, Step(way.as_of)), "+")
         joined = selected(joined, ("*",), _no_events(features, "+"))
+        return joined.join(merged, on="user_id", how="left") if way.merged else joined
+    step, met = Step(way.as_of, before.as_of), [DayRange(before.as_of, way.as_of)]
+    moved = _with_last_events(days.fold(way.rolled, step, met), days, features, way)
     if way.merged:
-        joined = joined.join(_prefixed(days.fold(way.merged, Step(way.as_of)), "+"), on="user_id", how="left")
-    return joined
+        # Joined to each other first, as a full join leaves no frame moved by user. Whoever moved is met.
+        merged = days.fold(way.merged, Step(way.as_of), [*met, *read_ranges(way.rolled, step)])
+        new = merged.join(moved.hint("shuffle_hash"), on="user_id", how="left")
+        return joined.join(_prefixed(new, "+"), on="user_id", how="full")
+    # What moved is small beside the state: as a hash table it spares sorting both.
+    return joined.join(_prefixed(moved, "+").hint("shuffle_hash"), on="user_id", how="full")
 
 
 def _with_last_events(folded: DataFrame, days: Days, features: FeaturesConfig, way: Way) -> DataFrame:
