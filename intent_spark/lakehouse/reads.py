@@ -1,12 +1,11 @@
-"""How many rows a piece of work read of files, as Spark's tasks counted them.
-
-Their bytes are not to be had: Parquet's vectored reads happen in threads of its own, where Spark counts none.
-"""
+"""How many rows and bytes a piece of work read of files, as Spark counted them."""
 
 from __future__ import annotations
 
+import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from py4j.protocol import Py4JJavaError
@@ -15,29 +14,39 @@ from pyspark.sql import SparkSession
 Made = TypeVar("Made")
 
 
-def counting_reads(spark: SparkSession, work: Callable[[], Made]) -> tuple[Made, int]:
-    """Do the work; gives what it gave, and the rows that the jobs of this thread read.
+@dataclass(frozen=True)
+class Reads:
+    """What was read; what is read several times counts several times."""
 
-    What is read several times counts several times.
-    """
+    rows: int = 0
+    bytes: int = 0
+    """The size of the files that were opened, to about a hundredth: Spark does not count what Parquet's vectored reads
+    take of them, as threads of Parquet's own do it."""
+
+
+def counting_reads(spark: SparkSession, work: Callable[[], Made]) -> tuple[Made, Reads]:
+    """Do the work; gives what it gave, and what the jobs of this thread read."""
     context, tag = spark.sparkContext, f"reads-{uuid.uuid4().hex}"
+    # There is no public call for what stages and queries read but the web interface's, which may be off.
+    scala, queries = context._jsc.sc(), spark._jsparkSession.sharedState().statusStore()
+    before = next(_newest_first(queries.executionsList()), None)
     context.addJobTag(tag)
     try:
         made = work()
     finally:
         context.removeJobTag(tag)
-    # There is no public call for what stages read but the web interface's, which may be off.
-    scala = context._jsc.sc()
     # What tasks did is told to those who listen, and heard a little later.
     scala.listenerBus().waitUntilEmpty()
-    return made, sum(int(stage.inputRecords()) for stage in _stages(scala, tag))
+    jobs = [int(job) for job in scala.statusTracker().getJobIdsForTag(tag)]
+    rows = sum(int(stage.inputRecords()) for stage in _stages(scala, jobs))
+    return made, Reads(rows, _opened(queries, jobs, -1 if before is None else before.executionId()))
 
 
-def _stages(scala: Any, tag: str) -> list[Any]:
-    """The last attempts of all stages of the jobs with a tag; those that Spark remembers, a thousand."""
+def _stages(scala: Any, jobs: list[int]) -> list[Any]:
+    """The last attempts of all stages of some jobs; those that Spark remembers, a thousand."""
     tracker, store = scala.statusTracker(), scala.statusStore()
-    jobs = [tracker.getJobInfo(job) for job in tracker.getJobIdsForTag(tag)]
-    numbers = {stage for job in jobs if job.isDefined() for stage in job.get().stageIds()}
+    told = [tracker.getJobInfo(job) for job in jobs]
+    numbers = {stage for job in told if job.isDefined() for stage in job.get().stageIds()}
     found = (_stage(store, number) for number in sorted(numbers))
     return [stage for stage in found if stage is not None]
 
@@ -47,3 +56,44 @@ def _stage(store: Any, number: int) -> Any:
         return store.lastStageAttempt(number)
     except Py4JJavaError:  # Spark remembers it no more
         return None
+
+
+def _opened(queries: Any, jobs: list[int], before: int) -> int:
+    """Bytes of the files that the queries of some jobs opened; queries up to the number ``before`` are not asked."""
+    total = 0
+    for query in _newest_first(queries.executionsList()):
+        number = query.executionId()
+        if number <= before:
+            break
+        if any(query.jobs().contains(job) for job in jobs):
+            total += sum(_file_sizes(queries, number))
+    return total
+
+
+def _file_sizes(queries: Any, number: int) -> Iterator[int]:
+    """For each scan of a query the size of the files that were left for it to read; Delta's own log is JSON."""
+    scans = [node for node in _each(queries.planGraph(number).allNodes()) if node.name().startswith("Scan parquet")]
+    told = [metric for node in scans for metric in _each(node.metrics()) if metric.name() == "size of files read"]
+    values = queries.executionMetrics(number)
+    for metric in told:
+        value = values.get(metric.accumulatorId())
+        if value.isDefined():
+            yield _bytes(value.get())
+
+
+UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
+SIZE = re.compile(rf"([0-9.]+) ({'|'.join(UNITS)})")
+
+
+def _bytes(told: str) -> int:
+    """``278.3 KiB`` as a number."""
+    found = SIZE.search(told)
+    return round(float(found[1]) * 1024 ** UNITS.index(found[2])) if found else 0
+
+
+def _each(scala: Any) -> Iterator[Any]:
+    return (scala.apply(place) for place in range(scala.size()))
+
+
+def _newest_first(scala: Any) -> Iterator[Any]:
+    return (scala.apply(place) for place in reversed(range(scala.size())))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pyspark.sql import functions as F
 
@@ -26,22 +27,23 @@ from intent_spark.lakehouse.job import (
 from intent_spark.lakehouse.job_runs import Cost, Outcome, last_costs
 from intent_spark.lakehouse.lakehouse import Build, Lakehouse
 from intent_spark.lakehouse.quality import check_gates
-from intent_spark.lakehouse.reads import counting_reads
+from intent_spark.lakehouse.reads import Made, counting_reads
 from intent_spark.lakehouse.session import one_pass_folds
-from intent_spark.lakehouse.shop import data_range, event_rows, touched_days
+from intent_spark.lakehouse.shop import data_range, touched_days
 from intent_spark.profiles.contract import definition_hash, feature_hashes
 from intent_spark.profiles.declarations import check_declarations
 from intent_spark.profiles.items import items_read
 from intent_spark.profiles.late import moved
 from intent_spark.profiles.planner import (
     DAYS,
+    Size,
     Snapshot,
     plan_snapshots,
     seconds_per_row,
 )
 from intent_spark.profiles.snapshot_statistics import write_statistics
 from intent_spark.profiles.staleness import LATE, PROFILES, day_items, snapshot_items, statistics_items
-from intent_spark.profiles.tables import JOB, ProfileTables, holdings, items_version
+from intent_spark.profiles.tables import JOB, ProfileTables, event_sizes, holdings, items_version
 
 DAYS_PER_COMMIT = 92
 STAGING = "profiles_staging"
@@ -206,20 +208,33 @@ def _build_days(
 ) -> tuple[int, list[Cost]]:
     """Build days in committed chunks; gives the events read and what that cost."""
     total, started = 0, time.monotonic()
-    rows = event_rows(tables.lakehouse)
+    sizes = event_sizes(tables.lakehouse)
     for start in range(0, len(days), DAYS_PER_COMMIT):
         chunk = days[start : start + DAYS_PER_COMMIT]
-        expected = sum(rows.get(day, 0) for day in chunk)
-        predicted = {} if rate is None else {"predicted_seconds": round(rate * expected, 1)}
-        fields = {"first": chunk[0], "last": chunk[-1], "days": len(chunk), "predicted_rows": expected, **predicted}
+        reads = [sizes.get(day, Size()) for day in chunk]
+        whole = sum(reads, Size())
+        fields = {"first": chunk[0], "last": chunk[-1], "days": len(chunk)}
+        fields |= _predicted(whole, None if rate is None else rate * whole.rows)
         with step("build_profiles.user_days", **fields) as counts:
-            files = -(-max(rows.get(day, 0) for day in chunk) // rows_per_file)
+            files = -(-max(size.rows for size in reads) // rows_per_file)
             write = partial(tables.write_days, chunk, max(files, 1))
-            (counts["events"], counts["rows"]), counts["read_rows"] = counting_reads(tables.lakehouse.spark, write)
+            counts["events"], counts["rows"] = _counted(tables, write, counts)
             if items_read(tables.features):
                 counts["unknown_items"] = tables.unknown_items(chunk)
             total += counts["events"]
     return total, [Cost(DAYS, total, time.monotonic() - started)] if days else []
+
+
+def _predicted(reads: Size, seconds: float | None) -> dict[str, object]:
+    fields: dict[str, object] = {"predicted_rows": reads.rows, "predicted_bytes": reads.bytes}
+    return fields if seconds is None else fields | {"predicted_seconds": round(seconds, 1)}
+
+
+def _counted(tables: ProfileTables, write: Callable[[], Made], counts: dict[str, Any]) -> Made:
+    """Write, and count what was read for it beside what was predicted."""
+    made, reads = counting_reads(tables.lakehouse.spark, write)
+    counts.update(read_rows=reads.rows, read_bytes=reads.bytes)
+    return made
 
 
 def _build_snapshots(tables: ProfileTables, runs: list[list[Snapshot]]) -> tuple[int, list[Cost]]:
@@ -240,14 +255,11 @@ def _build_snapshots(tables: ProfileTables, runs: list[list[Snapshot]]) -> tuple
 def _build_snapshot(tables: ProfileTables, snapshot: Snapshot) -> tuple[int, Cost]:
     as_of, reads = snapshot.way.as_of, snapshot.reads
     fields = {"as_of": as_of, "strategy": snapshot.strategy, **({"why": snapshot.why} if snapshot.why else {})}
-    fields |= {"predicted_rows": reads.rows, "predicted_bytes": reads.bytes}
-    if snapshot.seconds is not None:
-        fields["predicted_seconds"] = round(snapshot.seconds, 1)
+    fields |= _predicted(reads, snapshot.seconds)
     with step("build_profiles.profiles", **fields) as counts:
         started = time.monotonic()
         if not snapshot.way.is_there:
-            write = partial(tables.write_state, snapshot)
-            counts["read_rows"] = counting_reads(tables.lakehouse.spark, write)[1]
+            _counted(tables, partial(tables.write_state, snapshot), counts)
         counts["rows"] = tables.write_profiles(as_of)
         if tables.features.user:
             counts["unknown_users"] = tables.unknown_users(as_of)

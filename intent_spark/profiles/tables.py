@@ -164,9 +164,14 @@ def holdings(
         day: b for day, b in lakehouse.newest_builds("profile_states").items() if date.fromisoformat(day) in states
     }
     bases, spoilt = judge_states(builds, features, touched, item_changes(lakehouse, features))
+    days, events = _by_day(lakehouse, "user_days"), event_sizes(lakehouse)
+    return Holdings(touched, days, events, frozenset(unbuilt), states, bases, spoilt)
+
+
+def event_sizes(lakehouse: Lakehouse) -> dict[date, Size]:
+    """``events`` by day: rows by the ledger, bytes by the table's log."""
     stored = _by_day(lakehouse, "events")
-    events = {day: Size(rows, stored.get(day, Size()).bytes) for day, rows in event_rows(lakehouse).items()}
-    return Holdings(touched, _by_day(lakehouse, "user_days"), events, frozenset(unbuilt), states, bases, spoilt)
+    return {day: Size(rows, stored.get(day, Size()).bytes) for day, rows in event_rows(lakehouse).items()}
 
 
 def item_changes(lakehouse: Lakehouse, features: FeaturesConfig) -> dict[int, date]:

@@ -412,7 +412,9 @@ def test_every_strategy_writes_the_same_profiles(merged: JobContext, tmp_path: P
     assert context.lakehouse.exists("user_days") is ("direct" not in words)
 
 
-def test_one_more_day_rolls_and_predicts_what_it_reads(merged: JobContext, tmp_path: Path) -> None:
+def test_one_more_day_rolls_and_predicts_what_it_reads(
+    merged: JobContext, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     warehouse = tmp_path / "warehouse"
     shutil.copytree(merged.lakehouse.root, warehouse)
     context = replace(merged, lakehouse=Lakehouse(merged.spark, str(warehouse)))
@@ -424,7 +426,14 @@ def test_one_more_day_rolls_and_predicts_what_it_reads(merged: JobContext, tmp_p
     assert rows < int(re.search(r"reads ([\d,]+) rows", whole)[1].replace(",", ""))  # type: ignore[index]
     assert re.search(r", about \d", whole), "a strategy that was used before has a predicted time"
     before = {table: files_by_partition(context.lakehouse, table) for table in ("user_days", "profiles")}
-    run(BuildProfiles(), context, "--as-of", "2026-03-21")
+    monkeypatch.setattr("intent_spark.config.log.LOGGER.propagate", True)
+    with caplog.at_level("INFO", logger="intent_spark"):
+        run(BuildProfiles(), context, "--as-of", "2026-03-21")
+    told = next(r.getMessage() for r in caplog.records if "step=build_profiles.profiles" in r.getMessage())
+    counts = {name: int(value) for name, value in re.findall(r"((?:predicted|read)_(?:rows|bytes))=(\d+)", told)}
+    # Predicted once for all families of features that read the same rows, counted for each of them.
+    for what in ("rows", "bytes"):
+        assert 0.99 * counts[f"predicted_{what}"] <= counts[f"read_{what}"] <= 6 * counts[f"predicted_{what}"]
     for table, added in (("user_days", "2026-03-20"), ("profiles", "2026-03-21")):
         after = files_by_partition(context.lakehouse, table)
         assert after.keys() - before[table].keys() <= {added}
