@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from py4j.protocol import Py4JJavaError
@@ -20,8 +21,8 @@ class Reads:
 
     rows: int = 0
     bytes: int = 0
-    """The size of the files that were opened, to about a hundredth: Spark does not count what Parquet's vectored reads
-    take of them, as threads of Parquet's own do it."""
+    """The size of the files that were opened, to a fortieth: Spark does not count what Parquet's vectored reads take of
+    them, as threads of Parquet's own do it."""
 
 
 def counting_reads(spark: SparkSession, work: Callable[[], Made]) -> tuple[Made, Reads]:
@@ -47,38 +48,40 @@ def _stages(scala: Any, jobs: list[int]) -> list[Any]:
     tracker, store = scala.statusTracker(), scala.statusStore()
     told = [tracker.getJobInfo(job) for job in jobs]
     numbers = {stage for job in told if job.isDefined() for stage in job.get().stageIds()}
-    found = (_stage(store, number) for number in sorted(numbers))
+    found = (_remembered(partial(store.lastStageAttempt, number)) for number in sorted(numbers))
     return [stage for stage in found if stage is not None]
 
 
-def _stage(store: Any, number: int) -> Any:
+def _remembered(ask: Callable[[], Any]) -> Any:
     try:
-        return store.lastStageAttempt(number)
+        return ask()
     except Py4JJavaError:  # Spark remembers it no more
         return None
 
 
 def _opened(queries: Any, jobs: list[int], before: int) -> int:
-    """Bytes of the files that the queries of some jobs opened; queries up to the number ``before`` are not asked."""
+    """Bytes of the files that the queries of some jobs opened, as far as Spark remembers them, a thousand.
+
+    Queries up to the number ``before`` are not asked.
+    """
     total = 0
     for query in _newest_first(queries.executionsList()):
         number = query.executionId()
         if number <= before:
             break
         if any(query.jobs().contains(job) for job in jobs):
-            total += sum(_file_sizes(queries, number))
+            total += _remembered(partial(_file_sizes, queries, number)) or 0
     return total
 
 
-def _file_sizes(queries: Any, number: int) -> Iterator[int]:
-    """For each scan of a query the size of the files that were left for it to read; Delta's own log is JSON."""
-    scans = [node for node in _each(queries.planGraph(number).allNodes()) if node.name().startswith("Scan parquet")]
+def _file_sizes(queries: Any, number: int) -> int:
+    """Bytes of the files that were left for a query's scans to read; what it read of Delta's logs is not its data."""
+    nodes = [node for node in _each(queries.planGraph(number).allNodes()) if node.name().startswith("Scan ")]
+    scans = [node for node in nodes if "DeltaLogFileIndex" not in node.desc()]
     told = [metric for node in scans for metric in _each(node.metrics()) if metric.name() == "size of files read"]
     values = queries.executionMetrics(number)
-    for metric in told:
-        value = values.get(metric.accumulatorId())
-        if value.isDefined():
-            yield _bytes(value.get())
+    found = [values.get(metric.accumulatorId()) for metric in told]
+    return sum(_bytes(value.get()) for value in found if value.isDefined())
 
 
 UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]

@@ -136,5 +136,5 @@ def _keyed(days: DataFrame, slots: list[Slot], step: Step) -> DataFrame:
     maps = f"posexplode(array({', '.join(f'`{name}`' for name in parts)})) as (part, entries)"
     near = within(days, read_ranges(slots, step)).selectExpr(*USER, f"`{AGE}`", maps)
     rows = near.selectExpr(*USER, f"`{AGE}`", "part", "explode(entries)").repartition("user_id")
-    summed = folded_in_order(rows, (*USER, "part", "key"), {s.name: _signed(s, step, "value") for s in slots})
+    summed = folded(rows, (*USER, "part", "key"), {s.name: _signed(s, step, "value") for s in slots})
     return folded_in_order(summed, USER, {s.name: entries(parts[s.partial.name], s.name, s.most_keys) for s in slots})

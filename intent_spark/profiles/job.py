@@ -207,6 +207,8 @@ def _build_days(
     tables: ProfileTables, days: list[date], rows_per_file: int, rate: float | None
 ) -> tuple[int, list[Cost]]:
     """Build days in committed chunks; gives the events read and what that cost."""
+    if not days:
+        return 0, []
     total, started = 0, time.monotonic()
     sizes = event_sizes(tables.lakehouse)
     for start in range(0, len(days), DAYS_PER_COMMIT):
@@ -222,7 +224,7 @@ def _build_days(
             if items_read(tables.features):
                 counts["unknown_items"] = tables.unknown_items(chunk)
             total += counts["events"]
-    return total, [Cost(DAYS, total, time.monotonic() - started)] if days else []
+    return total, [Cost(DAYS, total, time.monotonic() - started)]
 
 
 def _predicted(reads: Size, seconds: float | None) -> dict[str, object]:

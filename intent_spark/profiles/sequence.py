@@ -47,11 +47,11 @@ def newest_of_days(days: DataFrame, sequence: SequenceSettings, are_one: bool) -
     kept = [*kept_types(sequence)]
     if are_one:
         return days.select("user_id", *kept)
-    some = days.where(f"{SEQUENCE_TIME} is not null")
+    some = days.where(f"size({SEQUENCE_TIME}) > 0")
     columns = ", ".join(f"'{name}', `{name}`" for name in kept)
     # No two rows of a user are of one day, and every row holds an event: no more days are needed than events.
-    latest = f"sort_array(collect_list(named_struct('day', event_date, {columns})), false)"
-    listed = folded_in_order(some, ("user_id",), {NEWEST: f"slice({latest}, 1, {sequence.length})"})
+    latest = f"max_by(named_struct({columns}), event_date, {sequence.length})"
+    listed = folded_in_order(some, ("user_id",), {NEWEST: latest})
     flat = {name: f"slice(flatten(`{NEWEST}`.`{name}`), 1, {sequence.length})" for name in kept}
     return selected(listed, ("user_id",), flat)
 

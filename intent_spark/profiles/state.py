@@ -120,9 +120,10 @@ def _from_base(days: Days, features: FeaturesConfig, way: Way, base: DataFrame) 
     last = {f"-{name}": f"`{name}`" for name in kept_types(features.sequence)}
     joined = selected(base, USER, named | last)
     if before.as_of == way.as_of:
-        merged = _prefixed(days.fold(way.merged, Step(way.as_of)), "+")
         joined = selected(joined, ("*",), _no_events(features, "+"))
-        return joined.join(merged, on="user_id", how="left") if way.merged else joined
+        if not way.merged:
+            return joined
+        return joined.join(_prefixed(days.fold(way.merged, Step(way.as_of)), "+"), on="user_id", how="left")
     step, met = Step(way.as_of, before.as_of), [DayRange(before.as_of, way.as_of)]
     moved = _with_last_events(days.fold(way.rolled, step, met), days, features, way)
     if way.merged:

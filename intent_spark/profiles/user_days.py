@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame
 
 from intent_spark.config.features import FeaturesConfig, SequenceSettings
-from intent_spark.lakehouse.texts import folded_in_order
+from intent_spark.lakehouse.texts import folded, folded_in_order
 from intent_spark.profiles.items import EventFrames, texts_of_partials, texts_of_sequence
 from intent_spark.profiles.partials import Partial, all_partials
 from intent_spark.profiles.sequence import NEWEST, newest, taken_apart
@@ -61,7 +61,7 @@ def keyed_partials(events: DataFrame, partials: Sequence[Partial]) -> DataFrame:
     told = [f"named_struct('part', {n}, 'key', {p.key}, 'value', {p.expression})" for n, p in enumerate(partials)]
     taken_apart = events.selectExpr(*DAY, f"inline(array({', '.join(told)}))")
     rows = taken_apart.where("key is not null and value is not null")
-    summed = folded_in_order(rows, (*DAY, "part", "key"), {"value": "sum(value)"})
+    summed = folded(rows, (*DAY, "part", "key"), {"value": "sum(value)"})
     return folded_in_order(summed, DAY, {p.name: entries(n, "value") for n, p in enumerate(partials)})
 
 

@@ -433,7 +433,7 @@ def test_one_more_day_rolls_and_predicts_what_it_reads(
     counts = {name: int(value) for name, value in re.findall(r"((?:predicted|read)_(?:rows|bytes))=(\d+)", told)}
     # Predicted once for all families of features that read the same rows, counted for each of them.
     for what in ("rows", "bytes"):
-        assert 0.99 * counts[f"predicted_{what}"] <= counts[f"read_{what}"] <= 6 * counts[f"predicted_{what}"]
+        assert 0.97 * counts[f"predicted_{what}"] <= counts[f"read_{what}"] <= 6 * counts[f"predicted_{what}"]
     for table, added in (("user_days", "2026-03-20"), ("profiles", "2026-03-21")):
         after = files_by_partition(context.lakehouse, table)
         assert after.keys() - before[table].keys() <= {added}

@@ -185,3 +185,14 @@ def test_users_and_derived_in_order(spark: SparkSession) -> None:
     assert [found["bob"][name] for name in ("age", "member_days", "city", "first", "second")] == [None] * 5
     nobody = profiles(spark, events, features)
     assert [nobody["ann"][name] for name in ("age", "member_days", "city", "first", "second")] == [None] * 5
+
+
+def test_a_state_of_which_nothing_rolls_is_made_anew_for_whoever_was_seen(spark: SparkSession) -> None:
+    least = windowed("least", "min", [2], value="price")
+    features = small_features(windowed=[least], derived=[], sequence=None)
+    times = {"gone": "2026-03-01", "still": "2026-03-02", "new": "2026-03-03"}
+    events = [Event(user, user, "view", at(of_day, "09:00:00"), "c", "i", 5, 1) for user, of_day in times.items()]
+    days = user_days(EventFrames.of(events_frame(spark, events, "UTC")), features)
+    rolled = rolled_state(days, features, [day("2026-03-03"), day("2026-03-04")], "UTC")
+    told = {row["user_id"]: row["least_2d"] for row in rolled.collect()}
+    assert told == {"gone": None, "still": 5, "new": 5}

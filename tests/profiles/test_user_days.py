@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from itertools import pairwise
 from typing import Any
@@ -21,7 +23,7 @@ from intent_spark.profiles.items import LEVEL, EventFrames
 from intent_spark.profiles.partials import all_partials
 from intent_spark.profiles.sequence import kept_types, newest_of_events
 from intent_spark.profiles.slots import Slots
-from intent_spark.profiles.state import build_state, find_way
+from intent_spark.profiles.state import Base, build_state, find_way, same_slots
 from intent_spark.profiles.user_days import user_days
 from tests.profiles.frames import at, column, derived, events_frame, last_events, small_features, windowed
 from tests.profiles.naive_oracle import Event
@@ -142,6 +144,28 @@ def test_events_and_days_move_before_they_are_folded(spark: SparkSession) -> Non
     families = 4  # plain, listed, keyed, last events
     assert set(exchanges(state)) == {"hashpartitioning(user_id, event_date)", "hashpartitioning(user_id)"}
     assert exchanges(state).count("hashpartitioning(user_id)") == families
+    with whole_text(spark):
+        lines = state._jdf.queryExecution().executedPlan().toString().splitlines()
+    # Entries of maps move as rows of their own: they are taken apart before.
+    exchange = next(number for number, line in enumerate(lines) if re.search(r"Generate explode\(entries", line)) - 1
+    assert "hashpartitioning(user_id" in "".join(lines[exchange - 1 : exchange + 1])
+
+
+def test_a_rolled_state_is_moved_once(spark: SparkSession) -> None:
+    """What is new, moved and merged, is joined to it where it lies."""
+    features, before = load_settings().features, date(2026, 3, 2)
+    days = user_days(EventFrames.of(events_frame(spark, TEN, "UTC").withColumn(LEVEL, F.lit(0))), features)
+    first = build_state(StoredDays(days), features, find_way(Slots(features), before, None), "UTC")
+    stored = spark.createDataFrame(spark.sparkContext.emptyRDD(), first.schema)
+    way = find_way(Slots(features), date(2026, 3, 3), Base(before, same_slots(Slots(features))))
+    assert way.rolled and way.merged
+    by_user = [
+        told for told in exchanges(build_state(StoredDays(days), features, way, "UTC", stored)) if "date" not in told
+    ]
+    families = 6  # plain, listed, keyed and last events of what moved, plain and listed of what is merged
+    assert by_user.count("hashpartitioning(user_id)") == families
+    assert by_user.count("hashpartitioning(user_id) for ENSURE_REQUIREMENTS") == 1
+    assert len(by_user) == families + 1
 
 
 def test_sorted_events_are_folded_in_one_pass(spark: SparkSession) -> None:
@@ -164,12 +188,8 @@ def test_without_a_cap_a_heavy_day_is_folded_by_all_who_read_it(spark: SparkSess
     by_day = "hashpartitioning(user_id, event_date) for ENSURE_REQUIREMENTS"
     by_key = "hashpartitioning(user_id, event_date, part, key) for ENSURE_REQUIREMENTS"
     assert set(exchanges(days)) == {by_day, by_key}
-    cut = spark.conf.get("spark.sql.debug.maxToStringFields")
-    spark.conf.set("spark.sql.debug.maxToStringFields", "1000")
-    try:
+    with whole_text(spark):
         plan = days._jdf.queryExecution().executedPlan().toString()
-    finally:
-        spark.conf.set("spark.sql.debug.maxToStringFields", str(cut))
     for fold in ("partial_sum", "partial_max_by", "partial_collect_set"):
         assert fold in plan, "parts are folded before they move"
     moves = [below for above, below in pairwise(plan.splitlines()) if "Exchange hashpartitioning" in above]
@@ -178,6 +198,17 @@ def test_without_a_cap_a_heavy_day_is_folded_by_all_who_read_it(spark: SparkSess
     moved = user_days(EventFrames.of(events), features)
     told, wanted = (frame.orderBy("user_id", "event_date").collect() for frame in (days, moved))
     assert told == wanted
+
+
+@contextmanager
+def whole_text(spark: SparkSession) -> Iterator[None]:
+    """Plans are told with all their columns."""
+    cut = spark.conf.get("spark.sql.debug.maxToStringFields")
+    spark.conf.set("spark.sql.debug.maxToStringFields", "1000")
+    try:
+        yield
+    finally:
+        spark.conf.set("spark.sql.debug.maxToStringFields", str(cut))
 
 
 def exchanges(frame: DataFrame) -> list[str]:
