@@ -105,8 +105,8 @@ def set_weights(network: keras.Model, weights: Weights) -> None:
 
 
 def _variables(network: keras.Model) -> dict[str, Any]:
-    # The state of dropout's random generator is a variable too, but decides no score.
-    return {variable.path: variable for variable in network.weights if "seed_generator" not in variable.path}
+    # Not what Keras calls the variables: the state of dropout's random generators decides no score.
+    return {variable.path: variable for variable in network.weights}
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from intent_spark.events.job import IngestEvents
-from intent_spark.lakehouse.job import Job, JobContext
+from intent_spark.lakehouse.job import Job
 from intent_spark.pipeline import cli
 from intent_spark.profiles.job import BuildProfiles
 from tests.conftest import QUICK_JAVA, ROOT
@@ -171,18 +171,6 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(
     assert "good.csv (2 rows)" in shown
     assert "ingest_events: 0 of 1 to do; nothing was changed." in shown
     assert tree(shop / "warehouse") == before
-
-
-def test_status_of_an_empty_warehouse(context: JobContext) -> None:
-    from intent_spark.config.errors import UsageError
-    from intent_spark.lakehouse.job import execute
-    from intent_spark.pipeline.options import build_parser
-    from intent_spark.pipeline.status import ShowStatus
-
-    job = ShowStatus()
-    with pytest.raises(UsageError, match=r"warehouse .* has no table 'job_runs'; run a job first\."):
-        execute(job, context, build_parser(job).parse_args([]))
-    assert not Path(context.lakehouse.root).exists()
 
 
 ABORTING = """
