@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 from intent_spark.config.heads import CHURN, SPEND
 from intent_spark.config.settings import EvaluationSettings
 from intent_spark.feedback.decision import Decision, decide
-from intent_spark.feedback.outcomes import ALL, count_scores
+from intent_spark.feedback.outcomes import ALL, Scored, count_scores
 from intent_spark.feedback.spend import Spend, count_spend
 from intent_spark.models.directory import CALIBRATED, TrainedModel
 from intent_spark.models.intervals import Interval, histogram_intervals
@@ -75,10 +75,13 @@ def evaluate(
     if truth is not None:
         outcomes = outcomes.join(truth, on="user_id", how="left")
         columns |= {CEILING: "p_filter", HIDDEN: "p_state"}
-    histograms = {name: count_scores(outcomes, column) for name, column in columns.items()}
+    scores = {name: Scored(column) for name, column in columns.items()}
+    if CHURN.name in model.heads:
+        scores[CHURN.name] = Scored(CHURN.name, CHURN.label)
+    histograms = count_scores(outcomes, scores)
+    churn = histograms.pop(CHURN.name, {})
     live = summary(histograms[model.champion][ALL])
     logistic = summary(histograms[LOGISTIC][ALL]) if LOGISTIC in histograms else None
     decision = decide(live, logistic, model.best.metrics[CALIBRATED]["auc"], limits)
-    churn = count_scores(outcomes, CHURN.name, CHURN.label) if CHURN.name in model.heads else {}
     spend = count_spend(outcomes) if SPEND.name in model.heads else {}
     return Evaluation(histograms, model.champion, decision, churn, spend)

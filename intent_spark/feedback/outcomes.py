@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
@@ -17,6 +18,14 @@ STEPS = 1_000_000
 NEW_DAYS = DORMANT_DAYS = 30
 ALL = "all"
 ACTIVITY, CATEGORY, CATEGORIES = "event_count_30d", "top_category_90d_1", 5
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Where a score lies, and what it should have told of: 1 where that came to pass."""
+
+    score: str
+    label: str = "label"
 
 
 def segments(columns: list[str], categories: Iterable[str] = ()) -> Column:
@@ -56,16 +65,31 @@ def segment(columns: list[str]) -> Column:
     return F.coalesce(*declared, F.lit("regular"))
 
 
-def count_scores(outcomes: DataFrame, score: str, label: str = "label") -> dict[str, ScoreHistogram]:
-    """Histograms of a score column by segment, ``all`` the first. Users without the score are left out."""
-    known = outcomes.where(F.col(score).isNotNull())
+def count_scores(outcomes: DataFrame, scores: Mapping[str, Scored]) -> dict[str, dict[str, ScoreHistogram]]:
+    """Histograms of scores by name and segment, ``all`` the first. Users without a score are left out of it.
+
+    The outcomes are read once for all scores; the driver holds one score's counts at a time.
+    """
+    each = [
+        F.struct(F.lit(place).alias("place"), F.col(one.score).alias("score"), F.col(one.label).alias("label"))
+        for place, one in enumerate(scores.values())
+    ]
+    known = outcomes.select("segments", F.explode(F.array(*each)).alias("one")).where("one.score is not null")
     # Never 0 or 1: rounding must not make a small probability an impossible one.
-    rounded = F.round(F.col(score) * STEPS).cast("int")
+    rounded = F.round(F.col("one.score") * STEPS).cast("int")
     bucket = F.greatest(F.lit(1), F.least(F.lit(STEPS - 1), rounded)).alias("bucket")
-    each = each_segment(known, bucket, F.col(label).alias("label"))
-    positives = F.sum(F.col("label").cast("bigint")).alias("positives")
+    rows = each_segment(known, F.col("one.place"), bucket, F.col("one.label"))
+    sums = (F.sum(F.col("label").cast("bigint")).alias("positives"), F.count("*").alias("users"))
+    counted = rows.groupBy("place", "segment", "bucket").agg(*sums).persist()
+    try:
+        return {name: _by_segment(counted.where(F.col("place") == place)) for place, name in enumerate(scores)}
+    finally:
+        counted.unpersist()
+
+
+def _by_segment(counted: DataFrame) -> dict[str, ScoreHistogram]:
     groups: dict[str, list[Row]] = {}
-    for row in each.groupBy("segment", "bucket").agg(positives, F.count("*").alias("users")).collect():
+    for row in counted.collect():
         groups.setdefault(row["segment"], []).append(row)
     return {name: _histogram(groups[name]) for name in sorted(groups, key=lambda name: (name != ALL, name))}
 

@@ -7,15 +7,28 @@ from datetime import date
 
 import numpy as np
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from intent_spark.config.errors import ContractError
-from intent_spark.feedback.outcomes import check_both_outcomes, common_categories, count_scores, segment, segments
+from intent_spark.feedback.outcomes import (
+    Scored,
+    check_both_outcomes,
+    common_categories,
+    count_scores,
+    segment,
+    segments,
+)
 from intent_spark.models.metrics import ScoreHistogram, auc, brier, calibration_error, log_loss, pr_auc
 
 SCORED = "segments array<string>, intent double, label int"
+INTENT = {"intent": Scored("intent")}
 GROUPS = [["new"], ["new", "activity: 0"], ["regular"]]
+
+
+def counted(frame: DataFrame) -> dict[str, ScoreHistogram]:
+    """The only score's histograms."""
+    return count_scores(frame, INTENT)["intent"]
 
 
 def test_segments(spark: SparkSession) -> None:
@@ -56,7 +69,7 @@ def test_counts_lead_to_the_metrics_of_the_rows(spark: SparkSession) -> None:
     rng = random.Random(3)
     rows = [(rng.choice(GROUPS), round(0.001 + 0.99 * rng.random() ** 3, 4), rng.random()) for _ in range(400)]
     rows = [(parts, score, int(draw < score)) for parts, score, draw in rows]
-    found = count_scores(spark.createDataFrame(rows, SCORED), "intent")
+    found = counted(spark.createDataFrame(rows, SCORED))
     assert list(found) == ["all", "activity: 0", "new", "regular"]
     for part, histogram in found.items():
         mine = [(score, label) for names, score, label in rows if part in ("all", *names)]
@@ -72,24 +85,39 @@ def test_rounding_moves_no_metric_that_is_read(spark: SparkSession) -> None:
     """Scores are kept to six decimals; AUC and log loss must not show it."""
     rng = random.Random(4)
     rows = [(["regular"], score := rng.random() ** 4, int(rng.random() < score)) for _ in range(2000)]
-    counted = count_scores(spark.createDataFrame(rows, SCORED), "intent")["all"]
+    found = counted(spark.createDataFrame(rows, SCORED))["all"]
     raw = ScoreHistogram.from_scores([r[1] for r in rows], [r[2] for r in rows])
-    assert auc(counted) == pytest.approx(auc(raw), abs=1e-5)
-    assert log_loss(counted) == pytest.approx(log_loss(raw), rel=1e-4)
+    assert auc(found) == pytest.approx(auc(raw), abs=1e-5)
+    assert log_loss(found) == pytest.approx(log_loss(raw), rel=1e-4)
 
 
 def test_a_surprise_costs_what_the_last_kept_decimal_says(spark: SparkSession) -> None:
     """A buyer at 3e-7 must not be counted as one at exactly 0: that would cost 36 nats for nothing."""
     rows = [(["regular"], 3e-7, 1), (["regular"], 1 - 3e-7, 0), (["regular"], 0.5, 1)]
-    counted = count_scores(spark.createDataFrame(rows, SCORED), "intent")["all"]
-    assert counted.score.tolist() == pytest.approx([1e-6, 0.5, 1 - 1e-6])
+    found = counted(spark.createDataFrame(rows, SCORED))["all"]
+    assert found.score.tolist() == pytest.approx([1e-6, 0.5, 1 - 1e-6])
 
 
 def test_users_without_a_score_are_left_out(spark: SparkSession) -> None:
     frame = spark.createDataFrame([(["new"], 0.5, 1), (["new"], None, 1)], SCORED)
-    found = count_scores(frame, "intent")
+    found = counted(frame)
     assert (found["all"].total, found["all"].total_positives) == (1.0, 1.0)
-    assert count_scores(frame.where(F.col("intent").isNull()), "intent") == {}
+    assert counted(frame.where(F.col("intent").isNull())) == {}
+
+
+def test_several_scores_are_counted_each_beside_its_own_label(spark: SparkSession) -> None:
+    rows = [(["new"], 0.5, 1, 0.25, 0), (["new"], 0.75, 0, None, 1), (["regular"], None, 0, 0.25, 1)]
+    frame = spark.createDataFrame(rows, f"{SCORED}, churn double, left int")
+    found = count_scores(frame, INTENT | {"churn": Scored("churn", "left")})
+    told = {
+        name: {part: (h.score.tolist(), h.positives.tolist(), h.negatives.tolist()) for part, h in parts.items()}
+        for name, parts in found.items()
+    }
+    both = ([0.5, 0.75], [1, 0], [0, 1])
+    assert told == {
+        "intent": {"all": both, "new": both},
+        "churn": {"all": ([0.25], [1], [1]), "new": ([0.25], [0], [1]), "regular": ([0.25], [1], [0])},
+    }
 
 
 @pytest.mark.parametrize(("label", "sentence"), [(0, "of 2 users 0 bought"), (1, "of 2 users 2 bought")])
