@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
-from pyspark.sql import Column, DataFrame, Row
+import pandas as pd
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from intent_spark.config.errors import ContractError
@@ -88,10 +89,8 @@ def count_scores(outcomes: DataFrame, scores: Mapping[str, Scored]) -> dict[str,
 
 
 def _by_segment(counted: DataFrame) -> dict[str, ScoreHistogram]:
-    groups: dict[str, list[Row]] = {}
-    for row in counted.collect():
-        groups.setdefault(row["segment"], []).append(row)
-    return {name: _histogram(groups[name]) for name in sorted(groups, key=lambda name: (name != ALL, name))}
+    parts = dict(iter(counted.toArrow().to_pandas().groupby("segment")))
+    return {name: _histogram(parts[name]) for name in sorted(parts, key=lambda name: (name != ALL, name))}
 
 
 def each_segment(outcomes: DataFrame, *columns: Column) -> DataFrame:
@@ -100,10 +99,9 @@ def each_segment(outcomes: DataFrame, *columns: Column) -> DataFrame:
     return outcomes.select(*columns, segments_of)
 
 
-def _histogram(rows: list[Row]) -> ScoreHistogram:
-    positives = np.array([row["positives"] for row in rows], dtype=np.float64)
-    users = np.array([row["users"] for row in rows], dtype=np.float64)
-    return ScoreHistogram.from_counts(np.array([row["bucket"] for row in rows]) / STEPS, positives, users - positives)
+def _histogram(counted: pd.DataFrame) -> ScoreHistogram:
+    positives, users = (counted[name].to_numpy(np.float64) for name in ("positives", "users"))
+    return ScoreHistogram.from_counts(counted["bucket"].to_numpy() / STEPS, positives, users - positives)
 
 
 def check_both_outcomes(outcomes: DataFrame, as_of: date, horizon: int) -> None:
