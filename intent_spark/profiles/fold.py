@@ -61,8 +61,8 @@ class StoredDays:
         aged = selected(self.rows, ("*",), {AGE: age_at(step.as_of)})
         keyed = [s for s in slots if s.fold == "keyed"]
         others = [s for s in slots if s.fold != "keyed"]
-        folded = fold(aged.repartition("user_id"), others, step, [*met, *read_ranges(keyed, step)])
-        return folded.join(_keyed(aged, keyed, step), on="user_id", how="left") if keyed else folded
+        found = fold(aged.repartition("user_id"), others, step, [*met, *read_ranges(keyed, step)])
+        return found.join(_keyed(aged, keyed, step), on="user_id", how="left") if keyed else found
 
     def last_events(self, reach: DayRange, sequence: SequenceSettings) -> DataFrame:
         """The last of the days' last events."""

@@ -122,8 +122,9 @@ def test_retention_is_set_where_it_differs(warehouse: JobContext) -> None:
 
 
 def aged(lakehouse: Lakehouse, table: str, days: int) -> None:
-    """The table as it would be if it had been written that many days ago and nothing since."""
-    root, seconds = Path(lakehouse.path(table)), time.time() - days * 86_400
+    """The table as it would be if it had been written that many days and an hour ago and nothing since."""
+    # The versions follow by a second each: without the hour the newest would be younger than the days for some seconds.
+    root, seconds = Path(lakehouse.path(table)), time.time() - days * 86_400 - 3600
     for log in (root / "_delta_log").glob("*.json"):
         lines = [json.loads(line) for line in log.read_text().splitlines()]
         for action in lines:
