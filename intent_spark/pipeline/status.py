@@ -12,23 +12,14 @@ from typing import Any, ClassVar
 from intent_spark.lakehouse.job import MISSING, Job, JobContext, Plan, PlanItem
 from intent_spark.lakehouse.job_runs import Outcome
 from intent_spark.lakehouse.lakehouse import Lakehouse
-from intent_spark.lakehouse.quality import failed_gates
+from intent_spark.lakehouse.quality import FIGURES, failed_gates
 from intent_spark.models.registry import read_aliases
 from intent_spark.reports.table import text_table
 
-DAY_COLUMNS = {
-    "events": "event_date",
-    "events_quarantine": "ingest_date",
-    "day_figures": "event_date",
-    "user_days": "event_date",
-    "profile_states": "as_of",
-    "profiles": "as_of",
-    "profile_stats": "as_of",
-    "examples": "as_of",
-    "scores": "as_of",
-    "outcomes": "as_of",
-}
-UNPARTITIONED = ("day_figures",)
+TABLES = (
+    "events", "events_quarantine", FIGURES, "user_days", "profile_states", "profiles", "profile_stats", "examples",
+    "scores", "outcomes",
+)  # fmt: skip
 LAST_RUNS = 10
 
 
@@ -48,17 +39,15 @@ class ShowStatus(Job):
 
     def run(self, context: JobContext, options: Namespace, plan: Plan) -> Outcome:
         """Print the tables."""
-        tables = [
-            _table_row(context, name, column) for name, column in DAY_COLUMNS.items() if context.lakehouse.exists(name)
-        ]
+        tables = [_table_row(context, name) for name in TABLES if context.lakehouse.exists(name)]
         model = _live_model(context)
         shown = [text_table(tables), text_table(_run_rows(context)), *_waiting(context), f"live model: {model}"]
         print("\n\n".join(shown))  # noqa: T201  # the tables are what the person asked for
         return Outcome(f"{len(tables)} tables; live model: {model}")
 
 
-def _table_row(context: JobContext, name: str, column: str) -> dict[str, Any]:
-    per_day = _rows_by_day(context.lakehouse, name, column)
+def _table_row(context: JobContext, name: str) -> dict[str, Any]:
+    per_day = _rows_by_day(context.lakehouse, name)
     days = sorted(per_day)
     holes = _holes(days) if name == "events" else []  # user_days holds the days that were asked for
     return {
@@ -72,10 +61,10 @@ def _table_row(context: JobContext, name: str, column: str) -> dict[str, Any]:
     }
 
 
-def _rows_by_day(lakehouse: Lakehouse, name: str, column: str) -> dict[date, int]:
-    """From the table's log; a table of figures, which has no partitions, is small."""
-    if name in UNPARTITIONED:
-        return Counter(row[column] for row in lakehouse.rows(name, column))
+def _rows_by_day(lakehouse: Lakehouse, name: str) -> dict[date, int]:
+    """From the table's log, by its partitions; that of the figures has none, and is small."""
+    if name == FIGURES:
+        return Counter(row["event_date"] for row in lakehouse.rows(name, "event_date"))
     return {date.fromisoformat(day): rows for day, (rows, _) in lakehouse.partition_sizes(name).items()}
 
 
